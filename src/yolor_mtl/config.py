@@ -1,0 +1,143 @@
+"""Configuration: typed dataclasses filled from YAML and ``key=value``; an unknown key names the nearest one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_type_hints
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from yolor_mtl.records import UserError
+
+T = TypeVar("T")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping.
+
+    Raises:
+        UserError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}; keys and values are needed")
+    return content
+
+
+def packaged(kind: str, name: str) -> dict[str, Any]:
+    """A configuration shipped with the package, or a user's own YAML file.
+
+    Args:
+        kind: ``models``, ``data`` or ``train``.
+        name: the name of a shipped file without its ending, or a path that ends in ``.yaml``.
+
+    Raises:
+        UserError: neither exists; the message lists the shipped names.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read_yaml(Path(name))
+    folder = resources.files("yolor_mtl") / "configs" / kind
+    known = sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in known:
+        raise UserError(f"no {kind} configuration {name!r}{nearest(name, known)}; there are: {', '.join(known)}")
+    with resources.as_file(folder / f"{name}.yaml") as path:
+        return read_yaml(path)
+
+
+def parse_assignments(words: Sequence[str]) -> dict[str, Any]:
+    """``["a=1", "b.c=x", "--d", "2"]`` as ``{"a": 1, "b": {"c": "x"}, "d": 2}``.
+
+    Raises:
+        UserError: a word is neither ``key=value`` nor ``--key value``.
+    """
+    dotted: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        name = word.removeprefix("--")
+        if "=" in name:
+            dotted.append(name)
+        elif word.startswith("--") and queue and not queue[0].startswith("--"):
+            dotted.append(f"{name}={queue.pop(0)}")
+        elif word.startswith("--"):
+            dotted.append(f"{name}=true")
+        else:
+            raise UserError(f"cannot read the argument {word!r}; write key=value or --key value")
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([_quoted(word) for word in dotted]))
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise UserError(f"cannot read the arguments {' '.join(dotted)}: {error}") from error
+    return cast("dict[str, Any]", parsed)
+
+
+def _quoted(word: str) -> str:
+    """Keeps a value such as ``0`` or ``a:b`` in one piece and an empty one empty."""
+    key, _, value = word.partition("=")
+    return f"{key}={value}" if value else f"{key}=''"
+
+
+def fill(schema: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
+    """An instance of the dataclass ``schema``: its defaults, overlaid by ``layers`` in order.
+
+    Args:
+        schema: a dataclass, nested dataclasses allowed.
+        layers: mappings; later ones win.
+        where: prefix of keys in messages, for example ``tasks.detection``.
+
+    Raises:
+        UserError: an unknown key (with the nearest known one) or a value of the wrong type.
+    """
+    merged: Any = OmegaConf.structured(schema)
+    for layer in layers:
+        check_keys(schema, layer, where)
+        try:
+            merged = OmegaConf.merge(merged, OmegaConf.create(dict(layer)))
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            key = getattr(error, "full_key", None)
+            name = ".".join(part for part in (where, str(key) if key else "") if part) or "configuration"
+            reason = str(getattr(error, "msg", None) or error).splitlines()[0]
+            raise UserError(f"{name}: {reason}") from error
+    try:
+        return cast("T", OmegaConf.to_object(cast("DictConfig", merged)))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{where or 'configuration'}: {str(error).splitlines()[0]}") from error
+
+
+def check_keys(schema: type[Any], layer: Mapping[str, Any], where: str = "") -> None:
+    """Refuses keys that the dataclass does not have.
+
+    Raises:
+        UserError: names the key, its place and the nearest known one.
+    """
+    hints = get_type_hints(schema)
+    known = [entry.name for entry in fields(schema)]
+    for key, value in layer.items():
+        full = f"{where}.{key}" if where else str(key)
+        if key not in known:
+            raise UserError(f"unknown key {full!r}{nearest(str(key), known)}; known: {', '.join(sorted(known))}")
+        if is_dataclass(hints[key]) and isinstance(value, Mapping):
+            check_keys(cast("type[Any]", hints[key]), value, full)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'epochs'?)``, or nothing where no known word is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.55)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def to_yaml(config: Any) -> str:
+    """The whole of a dataclass as YAML text, defaults included."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))

@@ -1,0 +1,1 @@
+"""Reading, drawing and augmenting pictures and their labels; batches out."""

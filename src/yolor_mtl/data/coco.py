@@ -1,0 +1,197 @@
+"""Data sets in COCO's format: boxes, masks, panoptic segments, COCO-Stuff maps and captions, each where present."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from yolor_mtl.data.coco_classes import label_space
+from yolor_mtl.data.coco_index import BOXES, CAPTIONS, MASKS, PANOPTIC, SplitIndex, load_index
+from yolor_mtl.data.locate import SplitFiles, find_layout, find_splits, resolve_split
+from yolor_mtl.data.semantic_maps import panoptic_map, semantic_map
+from yolor_mtl.records import Annotations, LabelSpace, ObjectLabel, PanopticLabel, SegmentLabel, UserError
+
+__all__ = [
+    "CocoDataset",
+    "SplitFiles",
+    "find_splits",
+    "open_coco",
+    "panoptic_map",
+    "resolve_split",
+    "semantic_map",
+]
+
+
+def open_coco(root: Path, splits: Sequence[str], *, cache: bool = True) -> CocoDataset:
+    """Opens splits of a data set.
+
+    Args:
+        root: a folder in COCO's or Roboflow's layout, or a YAML file that names one.
+        splits: names, as :func:`resolve_split` understands them; images come in this order.
+        cache: keep the parsed annotations in the user's cache folder, and use what is there.
+
+    Raises:
+        UserError: a split or a file is missing, or an annotation file is refused. The message names the file,
+            the entry and the remedy.
+    """
+    layout = find_layout(Path(root))
+    names = tuple(dict.fromkeys(resolve_split(layout.splits, asked) for asked in splits))
+    if not names:
+        raise UserError(f"no split asked for; there is {', '.join(layout.splits)}")
+    space = label_space(layout, cache=cache)
+    parts = [_Split(layout.splits[name], load_index(layout.splits[name], cache=cache), space) for name in names]
+    return CocoDataset(space, names, parts)
+
+
+class CocoDataset:
+    """Images and their labels, built on demand from flat arrays.
+
+    Attributes:
+        space: the classes over all splits of the data set, asked for or not; without a vocabulary.
+        split_names: the splits, in the order of the images.
+        counts: ``images``, ``objects``, ``segments``, ``texts`` (captions); images labelled for ``boxes``, ``masks``,
+            ``panoptic``, ``stuff``, ``captions``; ``empty`` (labelled images without objects); ``dropped_boxes``
+            (left out: without area inside their image).
+    """
+
+    def __init__(self, space: LabelSpace, split_names: tuple[str, ...], parts: Sequence[_Split]) -> None:
+        self.space = space
+        self.split_names = split_names
+        self._parts = tuple(parts)
+        self._starts = np.cumsum([0, *(len(part.index) for part in parts)])
+        totals: dict[str, int] = {}
+        for part in parts:
+            for key, value in part.counts().items():
+                totals[key] = totals.get(key, 0) + value
+        self.counts = totals
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def annotations(self, index: int) -> Annotations:
+        """All labels of one image.
+
+        Raises:
+            IndexError: no such image.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        place = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._parts[place].annotations(index - int(self._starts[place]))
+
+    def captions(self) -> Iterator[str]:
+        """All captions, image by image."""
+        for part in self._parts:
+            for row in range(len(part.index.arrays["caption_from"])):
+                yield part.index.text("caption", row).decode()
+
+
+class _Split:
+    """One split: its index, where its files lie, and which class each category id is."""
+
+    def __init__(self, files: SplitFiles, index: SplitIndex, space: LabelSpace) -> None:
+        self.index = index
+        self._files = files
+        self._things = {category.id: place for place, category in enumerate(space.things)}
+        self._semantic = {category.id: place for place, category in enumerate(space.semantic)}
+        self._stuff = _stuff_labelled(files, index)
+        if files.panoptic is not None and files.panoptic_maps is None:
+            raise UserError(
+                f"{files.panoptic}: no folder panoptic_{files.name}/ with its PNGs; put it beside the file, "
+                "or take the file away"
+            )
+
+    def counts(self) -> dict[str, int]:
+        index = self.index
+        per_image = np.diff(index.arrays["object_at"])
+        boxes = index.labelled(BOXES)
+        return {
+            "images": len(index),
+            "objects": len(index.arrays["object_id"]),
+            "segments": len(index.arrays["segment_id"]),
+            "texts": len(index.arrays["caption_from"]),
+            "boxes": int(boxes.sum()),
+            "masks": int(index.labelled(MASKS).sum()),
+            "panoptic": int(index.labelled(PANOPTIC).sum()),
+            "stuff": int(self._stuff.sum()),
+            "captions": int(index.labelled(CAPTIONS).sum()),
+            "empty": int((boxes & (per_image == 0)).sum()),
+            "dropped_boxes": int(index.arrays["dropped"][0]),
+        }
+
+    def annotations(self, row: int) -> Annotations:
+        index = self.index
+        labels = int(index.arrays["labels"][row])
+        name = index.text("name", row).decode()
+        height, width = index.arrays["sizes"][row].tolist()
+        captions = [index.text("caption", entry).decode() for entry in index.rows("caption", row)]
+        return Annotations(
+            image_id=int(index.arrays["image_ids"][row]),
+            path=self._files.images / name,
+            height=height,
+            width=width,
+            objects=self._objects(row) if labels & BOXES else None,
+            has_masks=bool(labels & MASKS),
+            panoptic=self._panoptic(row) if labels & PANOPTIC else None,
+            stuff_map=self._stuff_map(name) if self._stuff[row] else None,
+            captions=tuple(captions) if labels & CAPTIONS else None,
+        )
+
+    def _objects(self, row: int) -> tuple[ObjectLabel, ...]:
+        rows = self.index.rows("object", row)
+        columns = self._columns("object", ("id", "category", "box", "area", "crowd"), rows)
+        masks = [self.index.text("mask", entry) for entry in rows]
+        # A list first: tuple(generator) fills CPython's free lists of tuples, which looks like a leak for hours.
+        objects = [
+            ObjectLabel(
+                id=number,
+                category=self._things[category],
+                xyxy=(box[0], box[1], box[2], box[3]),
+                area=area,
+                crowd=bool(crowd),
+                segmentation=msgspec.json.decode(mask) if mask else None,
+            )
+            for number, category, box, area, crowd, mask in zip(*columns, masks, strict=True)
+        ]
+        return tuple(objects)
+
+    def _panoptic(self, row: int) -> PanopticLabel:
+        columns = self._columns("segment", ("id", "category", "crowd", "area"), self.index.rows("segment", row))
+        segments = [
+            SegmentLabel(number, self._semantic[category], bool(crowd), area)
+            for number, category, crowd, area in zip(*columns, strict=True)
+        ]
+        folder = self._files.panoptic_maps
+        assert folder is not None
+        return PanopticLabel(folder / self.index.text("png", row).decode(), tuple(segments))
+
+    def _columns(self, table: str, names: Sequence[str], rows: range) -> list[list[Any]]:
+        return [self.index.arrays[f"{table}_{name}"][rows.start : rows.stop].tolist() for name in names]
+
+    def _stuff_map(self, name: str) -> Path | None:
+        folder = self._files.stuff_maps
+        return folder / _map_name(name) if folder else None
+
+
+def _map_name(image_name: str) -> str:
+    return str(PurePosixPath(image_name).with_suffix(".png"))
+
+
+def _stuff_labelled(files: SplitFiles, index: SplitIndex) -> np.ndarray:
+    """(n,) bool: the images that have a COCO-Stuff map. Looked up at every start: maps are no annotation file."""
+    found = np.zeros(len(index), dtype=bool)
+    if files.stuff_maps is None:
+        return found
+    present = {
+        (Path(folder) / name).relative_to(files.stuff_maps).as_posix()
+        for folder, _, names in os.walk(files.stuff_maps)
+        for name in names
+    }
+    for row in range(len(index)):
+        found[row] = _map_name(index.text("name", row).decode()) in present
+    return found

@@ -1,0 +1,228 @@
+"""Finds the splits of a data set and the files that belong to each, without opening an annotation file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolor_mtl.records import UserError
+
+_TASK_FILES = ("instances", "captions", "panoptic", "stuff")
+_ROBOFLOW_FILE = "_annotations.coco.json"
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+_LAYOUTS = (
+    "expected annotations/{instances,captions,panoptic}_<split>.json with images in <split>/ or images/<split>/, "
+    "or {train,valid,test}/_annotations.coco.json beside its images"
+)
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """The files of one split; ``None`` where there is none.
+
+    Attributes:
+        name: name of the split.
+        images: folder that the files' ``file_name`` is relative to.
+        instances: boxes and masks.
+        captions: captions.
+        panoptic: panoptic segments.
+        panoptic_maps: folder of the panoptic PNGs.
+        stuff: COCO's ``stuff_<split>.json``; read for its images and class names only.
+        stuff_maps: folder of COCO-Stuff pixel maps.
+        roboflow: Roboflow's layout, whose class lists may name a group beside its classes.
+    """
+
+    name: str
+    images: Path
+    instances: Path | None = None
+    captions: Path | None = None
+    panoptic: Path | None = None
+    panoptic_maps: Path | None = None
+    stuff: Path | None = None
+    stuff_maps: Path | None = None
+    roboflow: bool = False
+
+    def annotation_files(self) -> dict[str, Path]:
+        """Annotation files by kind, in the order in which image lists are united."""
+        files = {
+            "instances": self.instances,
+            "panoptic": self.panoptic,
+            "captions": self.captions,
+            "stuff": self.stuff,
+        }
+        return {kind: path for kind, path in files.items() if path is not None}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Splits by name, and the class names that a YAML file claims for them.
+
+    Attributes:
+        source: what ``data=`` named.
+        splits: split name -> files.
+        names: claimed class index or category id -> name; empty where nothing is claimed.
+    """
+
+    source: Path
+    splits: Mapping[str, SplitFiles]
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+def find_splits(root: Path) -> dict[str, SplitFiles]:
+    """Splits of a data set, by name, sorted.
+
+    Args:
+        root: a folder in COCO's or Roboflow's layout, or a YAML file with ``path train val test names``.
+
+    Raises:
+        UserError: nothing there, or no split in it.
+    """
+    return dict(find_layout(root).splits)
+
+
+def resolve_split(available: Iterable[str], asked: str) -> str:
+    """Name of the split that is meant: the exact name, else for plain ``train`` or ``val`` the only one that begins so.
+
+    Raises:
+        UserError: no such split, or several begin so.
+    """
+    names = sorted(available)
+    if asked in names:
+        return asked
+    begins = [name for name in names if name.startswith(asked)] if asked in ("train", "val") else []
+    if len(begins) == 1:
+        return begins[0]
+    if begins:
+        raise UserError(f"split {asked!r} could be any of {', '.join(begins)}; name one of them, or several as a list")
+    raise UserError(f"no split {asked!r}; there is {', '.join(names) or 'none'}")
+
+
+def find_layout(root: Path) -> Layout:
+    """Like :func:`find_splits`, with the names that a YAML file claims.
+
+    Raises:
+        UserError: nothing there, or no split in it.
+    """
+    root = Path(root)
+    if root.is_file() and root.suffix.lower() in (".yaml", ".yml"):
+        return _from_yaml(root)
+    if not root.is_dir():
+        raise UserError(f"data={root}: no such folder or YAML file")
+    splits = _coco_splits(root) | _roboflow_splits(root)
+    if not splits:
+        raise UserError(_nothing_found(root))
+    return Layout(root, dict(sorted(splits.items())))
+
+
+def _roboflow_splits(root: Path) -> dict[str, SplitFiles]:
+    folders = (path for path in root.iterdir() if (path / _ROBOFLOW_FILE).is_file())
+    return {path.name: SplitFiles(path.name, path, instances=path / _ROBOFLOW_FILE, roboflow=True) for path in folders}
+
+
+def _coco_splits(root: Path) -> dict[str, SplitFiles]:
+    files = _task_files(root)
+    folders = {split: folder for split in files if (folder := _image_folder(root, split))}
+    if not folders and (shared := _shared_folder(root)):
+        # One folder of images for all splits. With folders per split this would make a split of
+        # files such as instances_masks_val2017.json, which describe a part of another split.
+        folders = dict.fromkeys(files, shared)
+    return {
+        split: SplitFiles(
+            split,
+            folder,
+            instances=files[split].get("instances"),
+            captions=files[split].get("captions"),
+            panoptic=files[split].get("panoptic"),
+            stuff=files[split].get("stuff"),
+            panoptic_maps=_first_folder(root / "annotations" / f"panoptic_{split}", root / f"panoptic_{split}"),
+            stuff_maps=_first_folder(root / "stuffthingmaps" / split, root / "annotations" / "stuffthingmaps" / split),
+        )
+        for split, folder in folders.items()
+    }
+
+
+def _task_files(root: Path) -> dict[str, dict[str, Path]]:
+    """Split name -> kind -> annotation file, whether or not the split has images."""
+    found: dict[str, dict[str, Path]] = {}
+    for folder in (root / "annotations", root):
+        for path in sorted(folder.glob("*.json")):
+            kind, _, split = path.stem.partition("_")
+            if kind in _TASK_FILES and split:
+                found.setdefault(split, {}).setdefault(kind, path)
+    return found
+
+
+def _image_folder(root: Path, split: str) -> Path | None:
+    return _first_folder(root / "images" / split, root / split)
+
+
+def _shared_folder(root: Path) -> Path | None:
+    return next((path for path in (root / "images", root, root / "annotations") if _holds_pictures(path)), None)
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return folder.is_dir() and any(path.suffix.lower() in _PICTURES for path in folder.iterdir())
+
+
+def _first_folder(*folders: Path) -> Path | None:
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _nothing_found(root: Path) -> str:
+    if files := _task_files(root):
+        split, kinds = next(iter(sorted(files.items())))
+        path = next(iter(kinds.values()))
+        return f"{path}: no images for split {split!r}; put them in {root / split} or {root / 'images' / split}"
+    return f"data={root}: no annotations found; {_LAYOUTS}"
+
+
+def _from_yaml(path: Path) -> Layout:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected the keys path, train, val, test, names")
+    folder = content.get("path", ".")
+    if not isinstance(folder, str):
+        raise UserError(f"{path}: path must be a folder, got {folder!r}")
+    root = path.parent / Path(folder).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{path}: path: no such folder: {root}")
+    found = find_layout(root).splits
+    splits = {key: _named_split(path, key, entry, root, found) for key, entry in _entries(content)}
+    if not splits:
+        raise UserError(f"{path}: names no split; add train:, val: or test: with one of {', '.join(found)}")
+    return Layout(path, splits, _claimed_names(path, content.get("names")))
+
+
+def _entries(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((key, content[key]) for key in ("train", "val", "test") if content.get(key) is not None)
+
+
+def _named_split(path: Path, key: str, entry: object, root: Path, found: Mapping[str, SplitFiles]) -> SplitFiles:
+    if not isinstance(entry, str):
+        raise UserError(f"{path}: {key}: expected one split, got {entry!r}; name several with {key}=[a,b] and a folder")
+    if entry in found:
+        return found[entry]
+    folder = (root / entry).resolve()
+    for split in found.values():
+        if split.images.resolve() == folder:
+            return split
+    raise UserError(f"{path}: {key}: {entry!r} is no split of {root}; there is {', '.join(found)}")
+
+
+def _claimed_names(path: Path, names: object) -> dict[int, str]:
+    if names is None:
+        return {}
+    pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else None
+    if pairs is None:
+        raise UserError(f"{path}: names: expected a list or a mapping from number to name")
+    claimed = dict(pairs)
+    if not all(isinstance(key, int) and isinstance(name, str) for key, name in claimed.items()):
+        raise UserError(f"{path}: names: expected a list of texts or a mapping from number to text")
+    return claimed

@@ -1,0 +1,77 @@
+"""Per-pixel labels: panoptic PNGs and COCO-Stuff maps as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from yolor_mtl.records import IGNORE, Annotations, LabelSpace, UserError
+
+
+def panoptic_map(annotations: Annotations) -> np.ndarray:
+    """Segment ids, (H, W) int32; 0 is unlabelled.
+
+    Raises:
+        UserError: no panoptic label, or its PNG is missing, broken, or of another size than the image.
+        ValueError: the image has no panoptic label.
+    """
+    if annotations.panoptic is None:
+        raise ValueError(f"image {annotations.image_id} has no panoptic label")
+    pixels = _read(annotations.panoptic.path, annotations, ("RGB", "RGBA")).astype(np.int32)
+    return np.asarray(pixels[..., 0] + (pixels[..., 1] << 8) + (pixels[..., 2] << 16))
+
+
+def semantic_map(annotations: Annotations, space: LabelSpace) -> np.ndarray:
+    """Classes of ``space.semantic``, (H, W) uint8; ``IGNORE`` where a pixel carries no label.
+
+    The panoptic labels speak if the space's protocol is panoptic and the image has them, else the COCO-Stuff map
+    if there is one, else the panoptic labels.
+
+    Raises:
+        UserError: the map is missing, broken, or of another size than the image.
+        ValueError: the image has no semantic label.
+    """
+    panoptic_first = space.semantic_protocol.startswith("panoptic")
+    if annotations.panoptic is not None and (panoptic_first or annotations.stuff_map is None):
+        segments = annotations.panoptic.segments
+        return _look_up(panoptic_map(annotations), [s.id for s in segments], [s.category for s in segments])
+    if annotations.stuff_map is None:
+        raise ValueError(f"image {annotations.image_id} has no semantic label")
+    pixels = _read(annotations.stuff_map, annotations, ("L", "P"))
+    table = np.full(256, IGNORE, np.uint8)
+    for place, category in enumerate(space.semantic):
+        # COCO-Stuff writes category id v + 1 as v, and 255 where there is none.
+        if 1 <= category.id <= 255:
+            table[category.id - 1] = place
+    return np.asarray(table[pixels])
+
+
+def _look_up(pixels: np.ndarray, ids: Sequence[int], classes: Sequence[int]) -> np.ndarray:
+    """Each pixel's class by its segment id; ``IGNORE`` for 0 and for ids that no segment has."""
+    known = np.array([0, *ids], dtype=np.int32)
+    order = np.argsort(known)
+    known = known[order]
+    values = np.array([IGNORE, *classes], dtype=np.uint8)[order]
+    place = np.searchsorted(known, pixels).clip(max=len(known) - 1)
+    return np.where(known[place] == pixels, values[place], np.uint8(IGNORE))
+
+
+def _read(path: Path, annotations: Annotations, modes: Sequence[str]) -> np.ndarray:
+    try:
+        with Image.open(path) as picture:
+            mode, pixels = picture.mode, np.asarray(picture)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing, the label map of image {annotations.image_id}; put it there") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{path}: cannot be read as a label map: {error}; get or export it again") from error
+    if mode not in modes:
+        raise UserError(f"{path}: a PNG of mode {mode}, expected {' or '.join(modes)}; export it again")
+    if pixels.shape[:2] != (annotations.height, annotations.width):
+        raise UserError(
+            f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, but image {annotations.image_id} has "
+            f"{annotations.width} x {annotations.height}"
+        )
+    return pixels

@@ -1,0 +1,1 @@
+"""Using a trained network: predict, evaluate. Never imports training."""

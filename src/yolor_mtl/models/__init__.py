@@ -1,0 +1,1 @@
+"""Trunks and blocks: the shared representation. Knows no task."""

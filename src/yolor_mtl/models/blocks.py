@@ -1,0 +1,129 @@
+"""Blocks that trunks and heads are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+NORM_EPS = 1e-3
+NORM_MOMENTUM = 0.03
+
+
+class ConvNormAct(nn.Module):
+    """Convolution without bias, batch norm, SiLU.
+
+    Args:
+        c_in: channels read.
+        c_out: channels given.
+        kernel: odd side of the kernel; padding keeps the size at stride 1.
+        stride: 1 or 2.
+        groups: groups of the convolution.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(c_out, eps=NORM_EPS, momentum=NORM_MOMENTUM)
+        self.act = nn.SiLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, H, W) to (B, c_out, H / stride, W / stride)."""
+        return self.act(self.norm(self.conv(x)))  # type: ignore[no-any-return]
+
+    def fused(self) -> nn.Module:
+        """The same block with its norm folded into the convolution (inference only)."""
+        conv = fuse_conv_bn_eval(self.conv, self.norm)
+        return nn.Sequential(conv, nn.SiLU(inplace=True))
+
+
+class Elan(nn.Module):
+    """Efficient layer aggregation: two 1x1 branches, a chain of 3x3 convolutions, selected outputs concatenated.
+
+    Designed by the length of gradient paths (YOLOv7, arXiv 2207.02696, section 3.1).
+
+    Args:
+        c_in: channels read.
+        c_out: channels given.
+        hidden: channels of the two branches.
+        width: channels of the chain.
+        convs: convolutions in the chain.
+        every: one output of the chain in ``every`` is kept, the last one included.
+    """
+
+    def __init__(self, c_in: int, c_out: int, hidden: int, width: int, convs: int, every: int) -> None:
+        super().__init__()
+        self.short = ConvNormAct(c_in, hidden)
+        self.long = ConvNormAct(c_in, hidden)
+        self.chain = nn.ModuleList(ConvNormAct(hidden if i == 0 else width, width, 3) for i in range(convs))
+        self.every = every
+        self.out = ConvNormAct(2 * hidden + width * (convs // every), c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, H, W) to (B, c_out, H, W)."""
+        short, y = self.short(x), self.long(x)
+        kept = [short, y]
+        for index, conv in enumerate(self.chain, start=1):
+            y = conv(y)
+            if index % self.every == 0:
+                kept.append(y)
+        return self.out(torch.cat(kept[::-1], dim=1))  # type: ignore[no-any-return]
+
+
+class Down(nn.Module):
+    """Halves the map two ways at once, by max-pooling and by a strided convolution, half of the channels each."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        half = c_out // 2
+        self.pool = nn.MaxPool2d(2, 2)
+        self.after_pool = ConvNormAct(c_in, half)
+        self.before_stride = ConvNormAct(c_in, half)
+        self.strided = ConvNormAct(half, half, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, H, W) to (B, c_out, H / 2, W / 2); H and W even."""
+        return torch.cat((self.strided(self.before_stride(x)), self.after_pool(self.pool(x))), dim=1)
+
+
+class SppCsp(nn.Module):
+    """Spatial pyramid pooling inside a cross-stage-partial block (YOLOv7's SPPCSPC).
+
+    Args:
+        c_in: channels read.
+        c_out: channels given, and of each inner convolution.
+        kernels: sides of the poolings.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernels: tuple[int, ...] = (5, 9, 13)) -> None:
+        super().__init__()
+        self.long = nn.Sequential(ConvNormAct(c_in, c_out), ConvNormAct(c_out, c_out, 3), ConvNormAct(c_out, c_out))
+        self.short = ConvNormAct(c_in, c_out)
+        self.pools = nn.ModuleList(nn.MaxPool2d(kernel, 1, kernel // 2) for kernel in kernels)
+        self.after = nn.Sequential(ConvNormAct((1 + len(kernels)) * c_out, c_out), ConvNormAct(c_out, c_out, 3))
+        self.out = ConvNormAct(2 * c_out, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, H, W) to (B, c_out, H, W)."""
+        y = self.long(x)
+        y = self.after(torch.cat([y, *(pool(y) for pool in self.pools)], dim=1))
+        return self.out(torch.cat((y, self.short(x)), dim=1))  # type: ignore[no-any-return]
+
+
+def tower(c_in: int, hidden: int, depth: int, separable: bool) -> nn.Sequential:
+    """The convolutions of a head between a feature and its output convolution.
+
+    Args:
+        c_in: channels of the feature.
+        hidden: channels of the tower.
+        depth: number of 3x3 convolutions.
+        separable: depthwise 3x3 and 1x1 pairs instead of full 3x3 convolutions.
+    """
+    layers: list[nn.Module] = []
+    for index in range(depth):
+        width = c_in if index == 0 else hidden
+        if separable:
+            layers += [ConvNormAct(width, width, 3, groups=width), ConvNormAct(width, hidden)]
+        else:
+            layers.append(ConvNormAct(width, hidden, 3))
+    return nn.Sequential(*layers)

@@ -1,0 +1,93 @@
+"""The one forward pass: a shared trunk, and a head per task."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from yolor_mtl.models.trunks.base import Trunk
+from yolor_mtl.records import Outputs
+
+
+class Network(nn.Module):
+    """A trunk and the heads handed in; knows no task.
+
+    Args:
+        trunk: images to named features.
+        heads: task -> head with ``forward(features, read, inputs=None) -> Outputs``, in an order such that a head
+            comes after those it reads.
+        features: task -> names of the features its head reads.
+        reads: task -> tasks whose outputs its head reads.
+    """
+
+    pixel_scale: Tensor
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        heads: Mapping[str, nn.Module],
+        features: Mapping[str, Collection[str]],
+        reads: Mapping[str, Collection[str]],
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.heads = nn.ModuleDict(heads)
+        self.features = {task: tuple(features[task]) for task in heads}
+        self.reads = {task: tuple(reads.get(task, ())) for task in heads}
+        self.register_buffer("pixel_scale", torch.tensor(1 / 255), persistent=False)
+
+    def forward(
+        self,
+        images: Tensor,
+        tasks: Collection[str] | None = None,
+        rows: Mapping[str, Tensor] | None = None,
+        inputs: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> dict[str, Outputs]:
+        """Runs the trunk once, then the asked heads and those they read.
+
+        Args:
+            images: (B, 3, H, W), uint8 in 0..255 or float in 0..1.
+            tasks: tasks to run; all by default.
+            rows: task -> (R,) rows of the batch that it sees; all rows by default, no head on an empty one.
+            inputs: task -> further named inputs of its head, such as the tokens of teacher forcing.
+
+        Returns:
+            Task -> raw outputs by name.
+        """
+        wanted = self.needed(self.heads.keys() if tasks is None else tasks)
+        shared = self.trunk(self.normalise(images))
+        outputs: dict[str, Outputs] = {}
+        for task in wanted:
+            seen = {name: shared[name] for name in self.features[task]}
+            if rows is not None:
+                if not len(rows[task]):
+                    continue
+                seen = {name: _pick(feature, rows[task]) for name, feature in seen.items()}
+            read = {name: outputs[name] for name in self.reads[task]}
+            outputs[task] = self.heads[task](seen, read, (inputs or {}).get(task))
+        return outputs
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 pixels to 0..1 in the weights' layout; floats pass as they are."""
+        if images.dtype == torch.uint8:
+            images = images.to(self.pixel_scale.dtype) * self.pixel_scale
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def needed(self, tasks: Collection[str]) -> list[str]:
+        """The asked tasks and all that they read, in forward order."""
+        wanted, queue = set(), list(tasks)
+        while queue:
+            task = queue.pop()
+            if task in self.heads and task not in wanted:
+                wanted.add(task)
+                queue += self.reads[task]
+        return [task for task in self.heads if task in wanted]
+
+
+def _pick(feature: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a feature; the whole batch passes without a copy."""
+    if len(rows) == len(feature):
+        return feature
+    return feature.index_select(0, rows)

@@ -1,0 +1,32 @@
+"""What every trunk publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """Channels and stride (pixels of the image per cell) of a named feature."""
+
+    channels: int
+    stride: int
+
+
+class Trunk(nn.Module):
+    """Backbone and neck: one picture in, named features out.
+
+    Attributes:
+        feature_info: name -> channels and stride of each feature that ``forward`` gives.
+        multiple: image sides must be multiples of this.
+    """
+
+    feature_info: Mapping[str, FeatureInfo]
+    multiple: int
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) float in 0..1 to name -> (B, C, H / stride, W / stride)."""
+        raise TypeError(f"{type(self).__name__} does not define a forward pass")

@@ -1,0 +1,83 @@
+"""Masks: COCO segmentations in, cropped masks and COCO RLE out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from yolor_mtl.records import Segmentation
+
+
+def segmentation_to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
+    """One compressed RLE ``{"size", "counts": bytes}`` from polygons (parts are united) or any RLE.
+
+    Raises:
+        ValueError: not a segmentation of an image of that size.
+    """
+    if isinstance(segmentation, dict):
+        if list(segmentation["size"]) != [height, width]:
+            raise ValueError(f"RLE of size {segmentation['size']} in an image of {[height, width]}")
+        if isinstance(segmentation["counts"], list):
+            if sum(segmentation["counts"]) != height * width:
+                raise ValueError("RLE counts do not add up to the image's pixels")
+            return dict(coco_mask.frPyObjects(segmentation, height, width))
+        counts = segmentation["counts"]
+        return {"size": [height, width], "counts": counts.encode() if isinstance(counts, str) else counts}
+    parts = [part for part in segmentation if len(part) >= 6]
+    if not parts:
+        raise ValueError("no polygon of three points or more")
+    return dict(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
+
+
+def decode_segmentation(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
+    """Mask (height, width) uint8 of zeros and ones, pycocotools' rasterisation."""
+    return np.asarray(coco_mask.decode(segmentation_to_rle(segmentation, height, width)))
+
+
+@dataclass(frozen=True)
+class CroppedMasks:
+    """N masks of one picture, each kept as a crop: 300 masks of a 12-megapixel photograph stay small.
+
+    Attributes:
+        size: (height, width) of the picture.
+        corners: N (left, top) pixels of each crop.
+        crops: N arrays (h, w) bool.
+    """
+
+    size: tuple[int, int]
+    corners: Sequence[tuple[int, int]]
+    crops: Sequence[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def select(self, keep: Sequence[int]) -> CroppedMasks:
+        """The masks at the positions ``keep``, in that order."""
+        return CroppedMasks(self.size, [self.corners[i] for i in keep], [self.crops[i] for i in keep])
+
+    def window(self, index: int) -> tuple[slice, slice]:
+        """Where crop ``index`` lies in the picture, as (rows, columns)."""
+        (left, top), crop = self.corners[index], self.crops[index]
+        return slice(top, top + crop.shape[0]), slice(left, left + crop.shape[1])
+
+    def dense(self, index: int) -> np.ndarray:
+        """Mask ``index`` as (height, width) bool."""
+        full = np.zeros(self.size, dtype=bool)
+        full[self.window(index)] = self.crops[index]
+        return full
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.dense(index) for index in range(len(self)))
+
+    def areas(self) -> list[int]:
+        """Pixels of each mask."""
+        return [int(crop.sum()) for crop in self.crops]
+
+    def rle(self, index: int) -> dict[str, Any]:
+        """Mask ``index`` as COCO's compressed RLE with text counts, fit for JSON."""
+        encoded = coco_mask.encode(np.asfortranarray(self.dense(index), dtype=np.uint8))
+        return {"size": list(self.size), "counts": encoded["counts"].decode()}

@@ -1,0 +1,1 @@
+"""The HTML report: curves, tables, pictures. Gets plain data, knows no task."""

@@ -1,0 +1,318 @@
+"""What a task is: a record of parts, some absent; the order in which tasks run; the total loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.records import (
+    Annotations,
+    Frame,
+    LabelSpace,
+    LossOutput,
+    Outputs,
+    Prediction,
+    Predictions,
+    Sample,
+    UserError,
+    View,
+)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a task loads from the raw labels of one image, before any geometry.
+
+    Attributes:
+        objects: columns of the object table, N rows each; ``None`` where the task adds none.
+        maps: per-pixel labels, each (L, H, W).
+        texts: texts.
+    """
+
+    objects: dict[str, Tensor] | None = None
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Labels(Protocol):
+    """A task's labels: loaded before geometry, turned into targets after it."""
+
+    view: View
+
+    def labelled(self, annotations: Annotations) -> bool:
+        """Whether the image is labelled for this task (absence is never a negative)."""
+        ...
+
+    def columns(self, annotations: Annotations) -> Columns:
+        """Loads the labels in the original frame; called for labelled images only."""
+        ...
+
+    def usable(self, sample: Sample) -> bool:
+        """Whether this sample, after geometry, trains the task."""
+        ...
+
+    def targets(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Targets of R usable samples of one size, as named tensors."""
+        ...
+
+
+class Loss(Protocol):
+    """A task's loss. ``used`` holds the ``shared`` of the tasks named in ``Task.uses``."""
+
+    def __call__(
+        self, out: Outputs, targets: Mapping[str, Tensor], used: Mapping[str, Mapping[str, Any]]
+    ) -> LossOutput: ...
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """Thresholds of decoding; arguments of a call, never state.
+
+    Attributes:
+        conf: boxes below this score are dropped.
+        iou: overlap above which the weaker of two boxes of a class is dropped.
+        max_det: greatest number of boxes an image.
+        beam: width of the caption's beam search; 1 is greedy.
+        max_tokens: greatest length of a caption.
+    """
+
+    conf: float = 0.25
+    iou: float = 0.7
+    max_det: int = 300
+    beam: int = 1
+    max_tokens: int = 40
+
+
+class Decode(Protocol):
+    """From raw outputs to an answer in the model's frame, and from there to the user's pixels."""
+
+    def __call__(
+        self, out: Outputs, used: Mapping[str, Sequence[Prediction]], options: DecodeOptions
+    ) -> list[Prediction]:
+        """One prediction an image, in the model's frame. ``used``: predictions of the tasks in ``Task.uses``."""
+        ...
+
+    def restore(self, prediction: Prediction, frame: Frame, restored: Predictions) -> Prediction:
+        """The prediction in the original frame. ``restored``: what the tasks in ``Task.uses`` gave there."""
+        ...
+
+
+class Metric(Protocol):
+    """Scores predictions of the original frame against raw annotations, never against training targets."""
+
+    headline: str
+    """Key of ``compute()`` that counts towards ``fitness``; a number in 0..1, higher is better."""
+
+    protocol: Mapping[str, Any]
+    """How the numbers are defined: class set, splits, decoding."""
+
+    def evaluates(self, annotations: Annotations) -> bool:
+        """Whether the image is labelled for this metric."""
+        ...
+
+    def update(self, prediction: Prediction, annotations: Annotations) -> None:
+        """Adds one image; called only where :meth:`evaluates` holds."""
+        ...
+
+    def compute(self) -> dict[str, float]:
+        """Flat keys such as ``box/AP``; empty where no image was labelled."""
+        ...
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes the predictions seen so far in COCO's official result format and returns the files."""
+        ...
+
+
+@dataclass
+class Canvas:
+    """The pictures that ``predict`` leaves: one panel a task over the same photograph, and text under it.
+
+    Attributes:
+        image: (H, W, 3) uint8, the upright photograph.
+        panels: task name -> (H, W, 3) uint8 picture.
+        lines: text under the picture.
+    """
+
+    image: np.ndarray
+    panels: dict[str, np.ndarray] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+class Show(Protocol):
+    """How a task's answer looks and reads."""
+
+    def draw(self, canvas: Canvas, prediction: Prediction) -> None:
+        """Adds to the canvas."""
+        ...
+
+    def to_json(self, prediction: Prediction, record: dict[str, Any]) -> None:
+        """Adds to what stands in the record of the image."""
+        ...
+
+    def images(self, prediction: Prediction) -> dict[str, Image.Image]:
+        """Pictures kept beside the record, by name (``semantic``, ``panoptic``); usually none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A supervised copy of a head: auxiliary, one-to-many and one-to-one detection are rows of this.
+
+    Attributes:
+        name: key of its outputs.
+        features: names of the trunk's features, finest first.
+        weight: factor of its loss.
+        top_k: points an object is assigned to at most.
+        detach: cut the gradient into the trunk.
+        train_only: dropped from the inference form.
+    """
+
+    name: str = "main"
+    features: tuple[str, ...] = ("p3", "p4", "p5")
+    weight: float = 1.0
+    top_k: int = 10
+    detach: bool = False
+    train_only: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: its network, labels, loss, decoding and metric.
+
+    Attributes:
+        name: key in every dictionary by task.
+        features: features of the trunk its head reads.
+        reads: tasks whose outputs its head reads in the forward.
+        uses: tasks whose assignment or predictions it uses after the forward.
+        head: ``forward(features, read, inputs=None) -> Outputs``; ``None`` for a task made of others' answers.
+        labels: ``None`` where it trains nothing.
+        loss: ``None`` where it trains nothing.
+        weights: loss term -> factor in the total.
+        decode: raw outputs to answers.
+        metric: makes a fresh metric.
+        show: pictures and JSON.
+    """
+
+    name: str
+    decode: Decode
+    metric: Callable[[], Metric]
+    show: Show
+    features: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    head: nn.Module | None = None
+    labels: Labels | None = None
+    loss: Loss | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def ordered(tasks: Iterable[Task]) -> list[Task]:
+    """Tasks such that each comes after those it reads or uses.
+
+    Raises:
+        UserError: a task needs one that is not there, or two need each other.
+    """
+    left = {task.name: task for task in tasks}
+    known, done = set(left), []
+    for task in left.values():
+        if missing := {*task.reads, *task.uses} - known:
+            raise UserError(f"task {task.name!r} needs {sorted(missing)}; add them to tasks=")
+    while left:
+        ready = [task for task in left.values() if not ({*task.reads, *task.uses} & set(left))]
+        if not ready:
+            raise UserError(f"tasks need each other in a circle: {sorted(left)}")
+        done += ready
+        for task in ready:
+            del left[task.name]
+    return done
+
+
+def task_losses(
+    tasks: Sequence[Task], outputs: Mapping[str, Outputs], targets: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, LossOutput]:
+    """Losses of the tasks that have outputs, in the order of ``tasks`` (see :func:`ordered`)."""
+    losses: dict[str, LossOutput] = {}
+    for task in tasks:
+        if task.loss is not None and task.name in outputs:
+            used = {name: losses[name].shared for name in task.uses if name in losses}
+            losses[task.name] = task.loss(outputs[task.name], targets[task.name], used)
+    return losses
+
+
+def total_loss(
+    tasks: Sequence[Task],
+    losses: Mapping[str, LossOutput],
+    reduce_count: Callable[[Tensor], Tensor] = lambda count: count,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum of every term's mean, and each weighted term by ``task/term``.
+
+    Args:
+        tasks: the tasks, for their weights.
+        losses: what :func:`task_losses` gave.
+        reduce_count: maps a local count to the divisor; with several processes the mean count over them,
+            so that averaged gradients equal those of one process with the whole batch.
+
+    Returns:
+        Scalar total (zero without any loss) and the detached weighted terms.
+    """
+    total: Tensor | None = None
+    parts: dict[str, Tensor] = {}
+    for task in tasks:
+        if task.name not in losses:
+            continue
+        for term, (value, count) in losses[task.name].terms.items():
+            part = task.weights.get(term, 1.0) * value / reduce_count(count).clamp(min=1.0)
+            parts[f"{task.name}/{term}"] = part.detach()
+            total = part if total is None else total + part
+    return (torch.zeros(()) if total is None else total), parts
+
+
+def decode_all(
+    tasks: Sequence[Task], outputs: Mapping[str, Outputs], frames: Sequence[Frame], options: DecodeOptions
+) -> list[dict[str, Prediction]]:
+    """Decodes a batch and restores every answer to its picture's own pixels.
+
+    Args:
+        tasks: in the order of :func:`ordered`.
+        outputs: raw outputs of B images.
+        frames: B frames.
+        options: thresholds.
+
+    Returns:
+        B dictionaries, task name -> prediction in the original frame.
+    """
+    decoded: dict[str, Sequence[Prediction]] = {}
+    for task in tasks:
+        used = {name: decoded[name] for name in task.uses}
+        decoded[task.name] = task.decode(outputs.get(task.name, {}), used, options)
+    results: list[dict[str, Prediction]] = []
+    for index, frame in enumerate(frames):
+        restored: dict[str, Prediction] = {}
+        for task in tasks:
+            used_here = {name: restored[name] for name in task.uses}
+            restored[task.name] = task.decode.restore(decoded[task.name][index], frame, used_here)
+        results.append(restored)
+    return results
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """One line of the registry: how a block of configuration becomes a task.
+
+    Attributes:
+        config: dataclass of the block.
+        features: the block to the features its head reads; asked before the trunk is built.
+        build: the block, the classes and the features' channels to the task.
+    """
+
+    config: type[Any]
+    features: Callable[[Any], tuple[str, ...]]
+    build: Callable[[Any, LabelSpace, Mapping[str, FeatureInfo]], Task]

@@ -1,0 +1,229 @@
+"""The text decoder: a Transformer that reads the shared features directly, without an encoder of its own.
+
+The paper takes the trunk for the encoder (PAPER, section 2); sizes are configuration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
+from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.records import Outputs
+
+Cache = dict[str, Tensor]
+"""State of a caption in the making: ``keys`` and ``values`` (layers, N, heads, T, d / heads) of the words so far,
+``memory_keys`` and ``memory_values`` (layers, N, heads, S, d / heads) of the picture's S cells."""
+
+
+def sine_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
+    """Two-dimensional sine positions, half of the channels for each axis (DETR, arXiv 2005.12872, appendix A.4).
+
+    Returns:
+        (height * width, channels) float32, row by row. Positions are shares of the picture, so that the same place
+        has the same code at every image size.
+    """
+    quarter = channels // 4
+    rates = torch.exp(torch.arange(quarter, device=device) * (-math.log(10000.0) / quarter))
+    ys = (torch.arange(height, device=device) + 0.5) / height * 2 * math.pi * 32
+    xs = (torch.arange(width, device=device) + 0.5) / width * 2 * math.pi * 32
+    codes = [torch.cat((side.sin(), side.cos()), -1) for side in (ys[:, None] * rates, xs[:, None] * rates)]
+    grid = (codes[0][:, None].expand(-1, width, -1), codes[1][None].expand(height, -1, -1))
+    return torch.cat(grid, dim=-1).flatten(0, 1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values can be kept between steps."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(N, T, d) to (N, heads, T, d / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (N, heads, T, d / heads) of (N, T, d)."""
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        return self.split(key), self.split(value)
+
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
+        """(N, T, d) over keys and values (N, heads, S, d / heads)."""
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(self.split(self.query(x)), key, value, dropout_p=dropout, is_causal=causal)
+        return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def weighed(self, x: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward` without a mask, and the weights (N, heads, T, S) that were used."""
+        query = self.split(self.query(x))
+        weights = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(-1)
+        return self.out((weights @ value).transpose(1, 2).flatten(2)), weights
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm: self-attention over the words so far, cross-attention to the picture, feed-forward."""
+
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
+        self.self_attention = Attention(width, heads, dropout)
+        self.cross_attention = Attention(width, heads, dropout)
+        self.feed = nn.Sequential(
+            nn.Linear(width, feed_forward), nn.GELU(), nn.Dropout(dropout), nn.Linear(feed_forward, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, memory_key: Tensor, memory_value: Tensor) -> Tensor:
+        """All T words at once, (N, T, d), each seeing the ones before it."""
+        inner = self.norm_self(x)
+        x = x + self.dropout(self.self_attention(inner, *self.self_attention.project(inner), causal=True))
+        x = x + self.dropout(self.cross_attention(self.norm_cross(x), memory_key, memory_value, causal=False))
+        return x + self.dropout(self.feed(self.norm_feed(x)))  # type: ignore[no-any-return]
+
+    def step(
+        self, x: Tensor, key: Tensor, value: Tensor, memory_key: Tensor, memory_value: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One word (N, 1, d) after those kept: the result, grown keys and values, cross-attention (N, heads, 1, S)."""
+        inner = self.norm_self(x)
+        new_key, new_value = self.self_attention.project(inner)
+        key, value = torch.cat((key, new_key), dim=2), torch.cat((value, new_value), dim=2)
+        x = x + self.self_attention(inner, key, value, causal=False)
+        crossed, weights = self.cross_attention.weighed(self.norm_cross(x), memory_key, memory_value)
+        x = x + crossed
+        return x + self.feed(self.norm_feed(x)), key, value, weights
+
+
+class CaptionHead(nn.Module):
+    """Reads features as one sequence of cells, writes words.
+
+    Outputs: ``memory`` (R, S, d), what the decoder reads; and with ``inputs`` also ``logits`` (N, T, V).
+
+    Args:
+        features: names of the features.
+        infos: channels and stride of the features.
+        vocabulary: V, slots for words.
+        width: d.
+        layers: decoder layers.
+        heads: attention heads.
+        feed_forward: channels inside a feed-forward part.
+        dropout: share dropped in training.
+        max_tokens: greatest length, start and end included.
+        tied: the output uses the embedding's weights.
+        implicit: implicit knowledge before and after the output.
+    """
+
+    def __init__(
+        self,
+        features: Sequence[str],
+        infos: Mapping[str, FeatureInfo],
+        vocabulary: int,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        feed_forward: int,
+        dropout: float,
+        max_tokens: int,
+        tied: bool,
+        implicit: bool,
+    ) -> None:
+        super().__init__()
+        self.features = tuple(features)
+        self.project = nn.ModuleDict({name: nn.Conv2d(infos[name].channels, width, 1) for name in self.features})
+        self.level = nn.Parameter(torch.randn(len(self.features), width) * 0.02)
+        self.norm_memory = nn.LayerNorm(width)
+        self.embedding = nn.Embedding(vocabulary, width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.positions = nn.Parameter(torch.randn(max_tokens, width) * 0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(DecoderLayer(width, heads, feed_forward, dropout) for _ in range(layers))
+        self.norm_out = nn.LayerNorm(width)
+        self.out = nn.Linear(width, vocabulary)
+        if tied:
+            self.out.weight = self.embedding.weight
+        self.add = ImplicitAdd(width) if implicit else None
+        self.multiply = ImplicitMultiply(vocabulary) if implicit else None
+
+    def forward(
+        self,
+        features: Mapping[str, Tensor],
+        read: Mapping[str, Outputs],
+        inputs: Mapping[str, Tensor] | None = None,
+    ) -> Outputs:
+        """Features (R, C, H, W) to the memory, and to logits under teacher forcing.
+
+        Args:
+            features: named features.
+            read: nothing.
+            inputs: ``tokens`` (N, T) int64 and ``image`` (N,) int64, the row each caption belongs to.
+        """
+        memory = self.remember(features)
+        if inputs is None or "tokens" not in inputs:
+            return {"memory": memory}
+        tokens = inputs["tokens"][:, :-1]
+        x = self.dropout(self.embedding(tokens) + self.positions[: tokens.shape[1]])
+        for layer in self.layers:
+            key, value = layer.cross_attention.project(memory)  # type: ignore[operator, union-attr]
+            x = layer(x, key[inputs["image"]], value[inputs["image"]])
+        return {"memory": memory, "logits": self.words(x)}
+
+    def remember(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Features (R, C, H, W) as one sequence (R, S, d) with their places."""
+        parts = []
+        for index, name in enumerate(self.features):
+            x = self.project[name](features[name])
+            places = sine_positions(x.shape[2], x.shape[3], x.shape[1], x.device).to(x.dtype)
+            parts.append(x.flatten(2).transpose(1, 2) + places + self.level[index])
+        return self.norm_memory(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
+
+    def words(self, x: Tensor) -> Tensor:
+        """States (N, T, d) to logits (N, T, V)."""
+        x = self.norm_out(x)
+        if self.add is not None:
+            x = x + self.add.value.flatten()
+        logits = self.out(x)
+        return logits if self.multiply is None else logits * self.multiply.value.flatten()  # type: ignore[no-any-return]
+
+    def start(self, memory: Tensor) -> Cache:
+        """An empty caption over memory (N, S, d)."""
+        pairs = [layer.cross_attention.project(memory) for layer in self.layers]  # type: ignore[operator, union-attr]
+        keys, values = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+        empty = keys[:, :, :, :0]
+        return {"keys": empty, "values": empty, "memory_keys": keys, "memory_values": values}
+
+    def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache, Tensor]:
+        """One more word.
+
+        Args:
+            tokens: (N,) int64, the last word of each caption.
+            cache: what :meth:`start` or the last step gave.
+
+        Returns:
+            Logits (N, V), the grown cache, and attention (N, S) over the picture, the last layer's mean over heads.
+        """
+        place = cache["keys"].shape[3]
+        x = self.embedding(tokens)[:, None] + self.positions[place]
+        keys, values = [], []
+        weights = x.new_zeros(0)
+        for index, layer in enumerate(self.layers):
+            x, key, value, weights = layer.step(  # type: ignore[operator]
+                x,
+                cache["keys"][index],
+                cache["values"][index],
+                cache["memory_keys"][index],
+                cache["memory_values"][index],
+            )
+            keys.append(key)
+            values.append(value)
+        grown = {**cache, "keys": torch.stack(keys), "values": torch.stack(values)}
+        return self.words(x)[:, 0], grown, weights.mean(dim=1)[:, 0]

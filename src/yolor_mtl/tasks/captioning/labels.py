@@ -1,0 +1,48 @@
+"""Captions as tokens; one pass of the trunk serves all captions of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from yolor_mtl.records import Annotations, Sample, View
+from yolor_mtl.tasks.base import Columns
+from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
+
+
+class CaptionLabels:
+    """The reference captions of pictures that have some.
+
+    Args:
+        tokenizer: text to tokens.
+        max_tokens: greatest length, start and end included.
+        view: the view that trains it; the weak one, since strong augmentation makes captions untrue.
+    """
+
+    view: View
+
+    def __init__(self, tokenizer: CaptionTokenizer, max_tokens: int, view: View = "language") -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.view = view
+
+    def labelled(self, annotations: Annotations) -> bool:
+        """Whether the image has captions."""
+        return bool(annotations.captions)
+
+    def columns(self, annotations: Annotations) -> Columns:
+        """``captions``, the texts."""
+        return Columns(texts={"captions": annotations.captions or ()})
+
+    def usable(self, sample: Sample) -> bool:
+        """Language views with captions."""
+        return sample.view == self.view and bool(sample.texts.get("captions"))
+
+    def targets(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """``tokens`` (N, T) int64, padded, of all captions, and ``image`` (N,) int64, the row of each."""
+        texts = [text for sample in samples for text in sample.texts["captions"]]
+        image = [row for row, sample in enumerate(samples) for _ in sample.texts["captions"]]
+        tokens = self.tokenizer.encode_batch(texts, self.max_tokens)
+        return {"tokens": tokens, "image": torch.tensor(image, dtype=torch.int64)}

@@ -1,0 +1,176 @@
+"""The vocabulary of captions: WordPiece over the ``tokenizers`` library, learned the same way every time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from torch import Tensor
+
+from yolor_mtl.records import UserError
+
+PAD, UNK, START, END = range(4)
+"""Ids of the special tokens."""
+
+SPECIALS = ("[PAD]", "[UNK]", "[START]", "[END]")
+
+_CONTINUES = "##"
+_CLOSE = frozenset(".,!?;:%)]}")  # no space before
+_OPEN = frozenset("([{#$")  # no space after
+_TIGHT = frozenset("'\u2019-/")  # no space on either side
+_LONGEST_WORD = 100
+
+
+class CaptionTokenizer:
+    """Text to ids and back.
+
+    Text is lower-cased, accents are dropped and words are split at spaces and punctuation (BERT's rules). A word
+    outside the vocabulary is spelled by pieces; a word with a character that no training caption had becomes
+    ``[UNK]``, which :meth:`decode` leaves out.
+
+    Args:
+        text: JSON of the ``tokenizers`` library, as :meth:`to_json` gives it.
+
+    Raises:
+        UserError: it is not such a JSON, or its special tokens are not 0 to 3.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # the library raises plain Exception
+            raise UserError(f"not a tokenizer: {error}") from error
+        found = [self._tokenizer.token_to_id(token) for token in SPECIALS]
+        if found != [PAD, UNK, START, END]:
+            raise UserError(f"special tokens {SPECIALS} must have the ids 0 to 3, not {found}")
+        self._text = text
+        # Ids to pieces once: a lookup through the library for every token of every caption is slow.
+        self._pieces = {number: piece for piece, number in self._tokenizer.get_vocab().items()}
+
+    @classmethod
+    def train(cls, captions: Iterable[str], size: int) -> CaptionTokenizer:
+        """Learns a vocabulary of at most ``size`` pieces, special tokens included.
+
+        The special tokens and every character come first, so that nothing seen is unknown; then whole words, the
+        most frequent first; where not all fit, a tenth of the places goes to frequent ends of the words left out.
+        Ties go by spelling: the same captions give the same JSON on every machine, which the library's own trainer
+        does not promise.
+
+        Raises:
+            UserError: ``size`` has no room for the characters.
+        """
+        rules = _rules({token: number for number, token in enumerate(SPECIALS)}, _LONGEST_WORD)
+        words = Counter(word for caption in captions for word in _split(rules, caption))
+        characters = {word[0] for word in words} | {_CONTINUES + mark for word in words for mark in word[1:]}
+        pieces = [*SPECIALS, *sorted(characters)]
+        if len(pieces) > size:
+            raise UserError(f"a vocabulary of {size} is too small for these captions: {len(pieces)} is the least")
+        ranked = [word for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])) if len(word) > 1]
+        room = size - len(pieces)
+        if len(ranked) > room:
+            kept = room - room // 10
+            pieces += ranked[:kept] + _ends({word: words[word] for word in ranked[kept:]}, room // 10)
+        else:
+            pieces += ranked
+        longest = max([_LONGEST_WORD, *map(len, words)])
+        return cls(_rules({piece: number for number, piece in enumerate(pieces)}, longest).to_str())
+
+    @classmethod
+    def from_json(cls, text: str) -> CaptionTokenizer:
+        """Inverse of :meth:`to_json`."""
+        return cls(text)
+
+    def to_json(self) -> str:
+        """The text it was made from, byte for byte (``LabelSpace.vocabulary``)."""
+        return self._text
+
+    @property
+    def size(self) -> int:
+        """Number of pieces, special tokens included."""
+        return len(self._pieces)
+
+    @property
+    def hash(self) -> str:
+        """blake2b of the JSON in hexadecimal: travels with the weights, so that another vocabulary is refused."""
+        return hashlib.blake2b(self._text.encode(), digest_size=16).hexdigest()
+
+    def normalise(self, text: str) -> str:
+        """The form that survives: lower case, no accents, one space between words, none where punctuation joins."""
+        return _join(_split(self._tokenizer, text))
+
+    def encode(self, text: str, max_tokens: int) -> list[int]:
+        """``[START] ... [END]``, at most ``max_tokens`` ids (2 or more); what is cut keeps its ``[END]``."""
+        return self._frame(self._tokenizer.encode(text, add_special_tokens=False).ids, max_tokens)
+
+    def encode_batch(self, texts: Sequence[str], max_tokens: int) -> Tensor:
+        """(N, T) int64, T the longest of the N captions, padded with 0."""
+        encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        rows = [self._frame(encoding.ids, max_tokens) for encoding in encoded]
+        batch = torch.full((len(rows), max(map(len, rows), default=0)), PAD, dtype=torch.int64)
+        for row, ids in enumerate(rows):
+            batch[row, : len(ids)] = torch.tensor(ids)
+        return batch
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of the ids; special tokens and ids beyond the vocabulary are left out."""
+        words: list[str] = []
+        for number in ids:
+            piece = self._pieces.get(int(number))
+            if piece is None or number < len(SPECIALS):
+                continue
+            if piece.startswith(_CONTINUES):
+                words[-1:] = ["".join([*words[-1:], piece.removeprefix(_CONTINUES)])]
+            else:
+                words.append(piece)
+        return _join(words)
+
+    @staticmethod
+    def _frame(ids: list[int], max_tokens: int) -> list[int]:
+        if max_tokens < 2:
+            raise ValueError(f"max_tokens={max_tokens}: a caption needs two, its start and its end")
+        return [START, *ids[: max_tokens - 2], END]
+
+
+def _rules(vocabulary: dict[str, int], longest: int) -> Tokenizer:
+    """BERT's text rules over a vocabulary.
+
+    The special tokens are entries of the vocabulary only: registered as the library's special tokens they would be
+    found in a caption's own text, and ``[END]`` typed by a person would end it.
+    """
+    tokenizer = Tokenizer(
+        models.WordPiece(
+            vocab=vocabulary,
+            unk_token=SPECIALS[UNK],
+            continuing_subword_prefix=_CONTINUES,
+            max_input_chars_per_word=longest,
+        )
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _split(tokenizer: Tokenizer, text: str) -> list[str]:
+    """Words and punctuation marks of the normalised text."""
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
+
+
+def _ends(words: dict[str, int], room: int) -> list[str]:
+    """The ``room`` most frequent ends of two to five letters, as continuing pieces."""
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for length in range(2, min(6, len(word))):
+            counts[_CONTINUES + word[-length:]] += count
+    return sorted(counts, key=lambda piece: (-counts[piece], piece))[:room]
+
+
+def _join(words: Sequence[str]) -> str:
+    """One space between words, none where a punctuation mark clings to its neighbour."""
+    text, glue = "", True
+    for word in words:
+        text += word if glue or word in _CLOSE or word in _TIGHT else f" {word}"
+        glue = word in _OPEN or word in _TIGHT
+    return text

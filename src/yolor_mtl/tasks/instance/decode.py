@@ -1,0 +1,42 @@
+"""Instance masks of the kept boxes, in the user's pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from yolor_mtl.ops.frame import sample_original
+from yolor_mtl.ops.masks import CroppedMasks
+from yolor_mtl.records import Frame, Outputs, Prediction, Predictions
+from yolor_mtl.tasks.base import DecodeOptions
+
+
+class InstanceDecode:
+    """Mixes prototypes for the points that detection kept; masks are cropped to their boxes."""
+
+    def __call__(
+        self, out: Outputs, used: Mapping[str, Sequence[Prediction]], options: DecodeOptions
+    ) -> list[Prediction]:
+        """Raw outputs of B images to ``logits`` (N, h, w) of each image's kept boxes, at the prototypes' stride."""
+        answers: list[Prediction] = []
+        for row, detection in enumerate(used["detection"]):
+            coefficients = out["coefficients"][row, detection["points"]].float()
+            proto = out["proto"][row].float()
+            answers.append({"logits": (coefficients @ proto.flatten(1)).unflatten(1, proto.shape[1:])})
+        return answers
+
+    def restore(self, prediction: Prediction, frame: Frame, restored: Predictions) -> Prediction:
+        """``masks`` as :class:`CroppedMasks` of the original picture, beside detection's boxes, scores and classes."""
+        detection = restored["detection"]
+        height, width = frame.original
+        corners: list[tuple[int, int]] = []
+        crops: list[np.ndarray] = []
+        for logits, box in zip(prediction["logits"][detection["kept"]], detection["boxes"].tolist(), strict=True):
+            left, top = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
+            right, bottom = min(width, math.ceil(box[2])), min(height, math.ceil(box[3]))
+            crop = sample_original(logits[None], frame, (left, top, right, bottom))[0] > 0
+            corners.append((left, top))
+            crops.append(crop.cpu().numpy())
+        return {**detection, "masks": CroppedMasks(frame.original, corners, crops)}

@@ -1,0 +1,81 @@
+"""Mask loss: binary cross entropy of mixed prototypes inside the object's box (PAPER, section 3, losses)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from yolor_mtl.records import LossOutput, Outputs
+
+
+class InstanceLoss:
+    """Term ``mask``: summed over the points that detection assigned to an object with a mask; count: those points.
+
+    Args:
+        stride: pixels per cell of the prototypes.
+    """
+
+    def __init__(self, stride: int = 4) -> None:
+        self.stride = stride
+
+    def __call__(
+        self, out: Outputs, targets: Mapping[str, Tensor], used: Mapping[str, Mapping[str, Any]]
+    ) -> LossOutput:
+        """Coefficients and prototypes of R rows to the mask term.
+
+        Args:
+            out: see :class:`InstanceHead`.
+            targets: ``masks`` (M, h, w) uint8 and ``mask_index`` (R, N) int64.
+            used: ``detection`` with ``assignment`` and ``boxes`` (R, N, 4) over the same rows.
+        """
+        shared = used["detection"]
+        objects = shared["assignment"].objects
+        row, point = (objects >= 0).nonzero(as_tuple=True)
+        number = objects[row, point]
+        mask = targets["mask_index"][row, number]
+        known = mask >= 0
+        row, point, number, mask = row[known], point[known], number[known], mask[known]
+        boxes = shared["boxes"][row, number] / self.stride
+        value = mask_loss(out["coefficients"][row, point], out["proto"], row, boxes, targets["masks"], mask)
+        # Touches both outputs even where no point has a mask, so that every parameter always gets a gradient.
+        value = value + 0.0 * (out["coefficients"].sum() + out["proto"].sum())
+        return LossOutput({"mask": (value, value.new_tensor(float(len(row))))})
+
+
+def mask_loss(
+    coefficients: Tensor, proto: Tensor, row: Tensor, boxes: Tensor, masks: Tensor, mask: Tensor
+) -> Tensor:
+    """Sum over points of the mean cross entropy inside each point's box.
+
+    Args:
+        coefficients: (P, K).
+        proto: (R, K, h, w).
+        row: (P,) int64, ascending, the image of each point.
+        boxes: (P, 4) ``xyxy`` of its object, in cells.
+        masks: (M, h, w) uint8 targets.
+        mask: (P,) int64, each point's target.
+
+    Returns:
+        Scalar.
+    """
+    height, width = proto.shape[-2:]
+    counts = torch.bincount(row, minlength=len(proto)).tolist()
+    # One matrix product an image: cheap beside touching all (P, h, w) logits, so only those inside boxes go on.
+    logits = torch.cat(
+        [mine @ proto[i].flatten(1) for i, mine in enumerate(coefficients.split(counts)) if len(mine)]
+        or [coefficients.new_zeros(0, height * width)]
+    )
+    ys = torch.arange(height, device=boxes.device) + 0.5
+    xs = torch.arange(width, device=boxes.device) + 0.5
+    in_rows = (ys >= boxes[:, None, 1]) & (ys < boxes[:, None, 3])
+    in_columns = (xs >= boxes[:, None, 0]) & (xs < boxes[:, None, 2])
+    inside = (in_rows[:, :, None] & in_columns[:, None, :]).flatten().nonzero()[:, 0]
+    at = inside // (height * width)
+    wanted = masks.flatten(1)[mask[at], inside % (height * width)]
+    loss = F.binary_cross_entropy_with_logits(logits.flatten()[inside].float(), wanted.float(), reduction="none")
+    area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1.0)
+    return (loss / area[at]).sum()

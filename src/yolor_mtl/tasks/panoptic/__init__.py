@@ -1,0 +1,42 @@
+"""Panoptic segmentation: instances and stuff in one map, merged from the other tasks' answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.records import LabelSpace
+from yolor_mtl.tasks.base import Task, TaskKind
+from yolor_mtl.tasks.panoptic.decode import MergeRule, PanopticDecode
+from yolor_mtl.tasks.panoptic.metric import PanopticMetric
+from yolor_mtl.tasks.panoptic.show import PanopticShow
+
+
+@dataclass
+class PanopticConfig:
+    """The block ``tasks.panoptic`` of a network.
+
+    Attributes:
+        conf: instances below this score stay out.
+        visible: an instance stays out if less than this share of its mask is still free.
+        stuff_share: stuff segments below this share of the picture become void.
+    """
+
+    conf: float = 0.25
+    visible: float = 0.5
+    stuff_share: float = 0.005
+
+
+def _build(config: PanopticConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
+    rule = MergeRule(config.conf, config.visible, config.stuff_share)
+    return Task(
+        name="panoptic",
+        uses=("instance", "semantic"),
+        decode=PanopticDecode(space, rule),
+        metric=lambda: PanopticMetric(space),
+        show=PanopticShow(space),
+    )
+
+
+KIND = TaskKind(PanopticConfig, lambda config: (), _build)

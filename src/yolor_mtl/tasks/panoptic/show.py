@@ -1,0 +1,53 @@
+"""How a panoptic map looks and reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from yolor_mtl.ops import draw
+from yolor_mtl.records import LabelSpace, Prediction
+from yolor_mtl.tasks.base import Canvas
+
+
+class PanopticShow:
+    """A panel with one colour a segment; ``segments`` in the record; a PNG with COCO's ids."""
+
+    def __init__(self, space: LabelSpace) -> None:
+        self.names = space.semantic_names
+
+    def draw(self, canvas: Canvas, prediction: Prediction) -> None:
+        """Adds the panel ``panoptic``; things in the colours of objects, stuff in those of its class."""
+        panel = canvas.image.copy()
+        everything = (slice(0, panel.shape[0]), slice(0, panel.shape[1]))
+        entries = []
+        for segment in prediction["segments"]:
+            tint = draw.colour(segment["id"] - 1 if segment["isthing"] else segment["category"])
+            draw.paint(panel, everything, prediction["map"] == segment["id"], tint, 0.6)
+            entries.append((segment["area"], self.names[segment["category"]], tint))
+        largest = sorted(entries, reverse=True)[:6]
+        canvas.panels["panoptic"] = draw.legend(panel, [(name, tint) for _, name, tint in largest])
+
+    def to_json(self, prediction: Prediction, record: dict[str, Any]) -> None:
+        """Adds ``panoptic`` with its segments."""
+        record["panoptic"] = {
+            "segments": [
+                {
+                    "id": segment["id"],
+                    "class_id": segment["category"],
+                    "class": self.names[segment["category"]],
+                    "isthing": segment["isthing"],
+                    "score": round(segment["score"], 5),
+                    "area": segment["area"],
+                }
+                for segment in prediction["segments"]
+            ]
+        }
+
+    def images(self, prediction: Prediction) -> dict[str, Image.Image]:
+        """``panoptic``: id = R + 256 G + 65536 B, 0 for void, COCO's encoding."""
+        ids = prediction["map"]
+        channels = np.stack((ids % 256, ids // 256 % 256, ids // 65536), axis=-1)
+        return {"panoptic": Image.fromarray(channels.astype(np.uint8))}

@@ -1,0 +1,61 @@
+"""Semantic segmentation: a class for every pixel, things and stuff alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from yolor_mtl.config import nearest
+from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.records import LabelSpace, UserError
+from yolor_mtl.tasks.base import Task, TaskKind
+from yolor_mtl.tasks.semantic.decode import SemanticDecode
+from yolor_mtl.tasks.semantic.head import SemanticHead
+from yolor_mtl.tasks.semantic.labels import SemanticLabels
+from yolor_mtl.tasks.semantic.loss import MultilabelLoss, SoftmaxLoss
+from yolor_mtl.tasks.semantic.metric import SemanticMetric
+from yolor_mtl.tasks.semantic.show import SemanticShow
+
+
+@dataclass
+class SemanticConfig:
+    """The block ``tasks.semantic`` of a network.
+
+    Attributes:
+        feature: what the head reads.
+        loss: ``softmax`` (one class a pixel) or ``multilabel`` (several may hold; mixup needs it).
+        implicit: implicit knowledge around the output convolution.
+        weights: factors of the loss terms.
+        view: the augmentation it trains on.
+    """
+
+    feature: str = "p3"
+    loss: str = "softmax"
+    implicit: bool = True
+    weights: dict[str, float] = field(default_factory=lambda: {"cross_entropy": 2.0, "focal": 25.0, "dice": 1.25})
+    view: str = "vision"
+
+
+LOSSES = {"softmax": SoftmaxLoss, "multilabel": MultilabelLoss}
+
+
+def _build(config: SemanticConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
+    if not space.semantic:
+        raise UserError("the data has no semantic classes (panoptic labels or pixel maps); leave semantic out of tasks=")
+    if config.loss not in LOSSES:
+        raise UserError(f"tasks.semantic.loss={config.loss!r}{nearest(config.loss, LOSSES)}; known: {', '.join(LOSSES)}")
+    head = SemanticHead(config.feature, infos[config.feature], len(space.semantic), implicit=config.implicit)
+    return Task(
+        name="semantic",
+        features=(config.feature,),
+        head=head,
+        labels=SemanticLabels(space, head.stride, "language" if config.view == "language" else "vision"),
+        loss=LOSSES[config.loss](),
+        weights=dict(config.weights),
+        decode=SemanticDecode(),
+        metric=lambda: SemanticMetric(space),
+        show=SemanticShow(space),
+    )
+
+
+KIND = TaskKind(SemanticConfig, lambda config: (config.feature,), _build)

@@ -1,0 +1,53 @@
+"""Semantic labels: one map of class indices, from panoptic labels or COCO-Stuff pixel maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+
+from yolor_mtl.data.coco import semantic_map
+from yolor_mtl.records import Annotations, LabelSpace, Sample, View
+from yolor_mtl.tasks.base import Columns
+
+
+class SemanticLabels:
+    """Maps of the images that have panoptic labels or a pixel map.
+
+    Args:
+        space: the classes.
+        stride: pixels per cell of the head's output.
+        view: the view that trains it.
+    """
+
+    view: View
+
+    def __init__(self, space: LabelSpace, stride: int = 4, view: View = "vision") -> None:
+        self.space = space
+        self.stride = stride
+        self.view = view
+
+    def labelled(self, annotations: Annotations) -> bool:
+        """Whether the image has a semantic map."""
+        return annotations.panoptic is not None or annotations.stuff_map is not None
+
+    def columns(self, annotations: Annotations) -> Columns:
+        """``semantic`` (1, H, W) uint8 class indices."""
+        classes = torch.from_numpy(semantic_map(annotations, self.space))
+        return Columns(maps={"semantic": tv_tensors.Mask(classes[None])})
+
+    def usable(self, sample: Sample) -> bool:
+        """Vision views with at least one labelled pixel's worth of map."""
+        return sample.view == self.view and "semantic" in sample.maps
+
+    def targets(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """``maps`` (R, L, H / stride, W / stride) uint8; samples with fewer layers repeat their last one."""
+        half = self.stride // 2
+        maps = [sample.maps["semantic"].as_subclass(Tensor) for sample in samples]
+        layers = max(len(layer) for layer in maps)
+        padded = [torch.cat((m, m[-1:].expand(layers - len(m), -1, -1))) for m in maps]
+        return {"maps": torch.stack([m[:, half :: self.stride, half :: self.stride] for m in padded])}
+
+

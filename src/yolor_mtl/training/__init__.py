@@ -1,0 +1,1 @@
+"""Training on Lightning. Never imported by inference."""
