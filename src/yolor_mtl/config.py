@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import resources
@@ -60,33 +61,51 @@ def packaged(kind: str, name: str) -> dict[str, Any]:
 def parse_assignments(words: Sequence[str]) -> dict[str, Any]:
     """``["a=1", "b.c=x", "--d", "2"]`` as ``{"a": 1, "b": {"c": "x"}, "d": 2}``.
 
+    A value is a number, ``true``, ``false``, ``null``, or YAML where it starts with a bracket or a quotation mark;
+    anything else is text as it stands, so that paths need no quotes. ``--key`` alone means true.
+
     Raises:
-        UserError: a word is neither ``key=value`` nor ``--key value``.
+        UserError: a word is neither ``key=value`` nor ``--key value``, or a value is YAML that cannot be read.
     """
-    dotted: list[str] = []
+    parsed: dict[str, Any] = {}
     queue = list(words)
     while queue:
         word = queue.pop(0)
-        name = word.removeprefix("--")
-        if "=" in name:
-            dotted.append(name)
-        elif word.startswith("--") and queue and not queue[0].startswith("--"):
-            dotted.append(f"{name}={queue.pop(0)}")
-        elif word.startswith("--"):
-            dotted.append(f"{name}=true")
-        else:
+        key, equals, value = word.removeprefix("--").partition("=")
+        if not equals and not word.startswith("--") or not all(key.split(".")):
             raise UserError(f"cannot read the argument {word!r}; write key=value or --key value")
+        if not equals:
+            value = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
+        _put(parsed, key, _value(key, value))
+    return parsed
+
+
+_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:[.][0-9]*)?(?:[eE][-+]?[0-9]+)?|[-+]?[.][0-9]+(?:[eE][-+]?[0-9]+)?")
+_WORDS = {"true": True, "false": False, "null": None}
+
+
+def _value(key: str, text: str) -> Any:
+    """What a value on the command line means. YAML for all of it would read ``12:30`` as 750 and ``a: b`` as keys."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if _NUMBER.fullmatch(text):
+        return int(text) if text.lstrip("+-").isdigit() else float(text)
+    if not text.startswith(("[", "{", '"', "'")):
+        return text
     try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([_quoted(word) for word in dotted]))
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        raise UserError(f"cannot read the arguments {' '.join(dotted)}: {error}") from error
-    return cast("dict[str, Any]", parsed)
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"cannot read {key}={text}: {reason}; put text that is meant as it stands in quotes") from error
 
 
-def _quoted(word: str) -> str:
-    """Keeps a value such as ``0`` or ``a:b`` in one piece and an empty one empty."""
-    key, _, value = word.partition("=")
-    return f"{key}={value}" if value else f"{key}=''"
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key in nested dictionaries; later words win over earlier ones."""
+    *path, last = key.split(".")
+    for part in path:
+        below = tree.get(part)
+        tree[part] = tree = below if isinstance(below, dict) else {}
+    tree[last] = value
 
 
 def fill(schema: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
@@ -98,7 +117,7 @@ def fill(schema: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
         where: prefix of keys in messages, for example ``tasks.detection``.
 
     Raises:
-        UserError: an unknown key (with the nearest known one) or a value of the wrong type.
+        UserError: an unknown key (with the nearest known one) or a value of the wrong type; the message names the key.
     """
     merged: Any = OmegaConf.structured(schema)
     for layer in layers:
@@ -128,8 +147,14 @@ def check_keys(schema: type[Any], layer: Mapping[str, Any], where: str = "") -> 
         full = f"{where}.{key}" if where else str(key)
         if key not in known:
             raise UserError(f"unknown key {full!r}{nearest(str(key), known)}; known: {', '.join(sorted(known))}")
-        if is_dataclass(hints[key]) and isinstance(value, Mapping):
+        if is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{full} holds keys of its own, not {value!r}; for example {full}.{_first(hints[key])}=")
             check_keys(cast("type[Any]", hints[key]), value, full)
+
+
+def _first(schema: Any) -> str:
+    return str(fields(schema)[0].name)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -228,6 +228,7 @@ class Batch:
         targets: task -> named tensors over those R rows.
         frames: how each picture sits in the frame, where it can be inverted.
         annotations: raw labels of each picture, for metrics.
+        failures: path and reason of pictures that could not be read and are not in the batch.
     """
 
     images: Tensor
@@ -235,6 +236,7 @@ class Batch:
     targets: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     frames: tuple[Frame | None, ...] = ()
     annotations: tuple[Annotations | None, ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on ``device``."""

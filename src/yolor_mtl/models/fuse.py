@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TypeVar
-
 from torch import nn
 
-M = TypeVar("M", bound=nn.Module)
 
+def fuse(module: nn.Module) -> nn.Module:
+    """Puts a module into evaluation mode and replaces its blocks by their own ``fused()``, in place.
 
-def fuse(module: M) -> M:
-    """A copy in evaluation mode whose blocks are replaced by their own ``fused()``.
+    In place and not on a copy, because parts outside of the module may refer to modules within it: a task's decoder
+    writes with the caption head itself. What is fused cannot be trained again; fuse after loading weights.
 
     Args:
         module: any module; blocks with a method ``fused() -> nn.Module`` are replaced wherever they sit.
 
     Returns:
-        The copy; outputs equal those of ``module.eval()`` up to rounding.
+        The module itself (or its replacement, if it is such a block); outputs equal those of ``module.eval()`` up to
+        rounding.
     """
-    module = copy.deepcopy(module).eval()
+    module.eval()
+    if (whole := _fused(module)) is not None:
+        return whole
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if callable(replacement := getattr(child, "fused", None)):
-                setattr(parent, name, replacement().eval())
+            if (replacement := _fused(child)) is not None:
+                setattr(parent, name, replacement)
     return module
+
+
+def _fused(block: nn.Module) -> nn.Module | None:
+    """The cheaper equal of a block, or nothing where it has none."""
+    make = getattr(block, "fused", None)
+    replacement = make() if callable(make) else None
+    return replacement.eval() if isinstance(replacement, nn.Module) else None

@@ -50,7 +50,8 @@ class Network(nn.Module):
         Args:
             images: (B, 3, H, W), uint8 in 0..255 or float in 0..1.
             tasks: tasks to run; all by default.
-            rows: task -> (R,) rows of the batch that it sees; all rows by default, no head on an empty one.
+            rows: task -> (R,) rows of the batch that it sees, ascending, each once; all rows where a task is not named.
+                A head does not run on no rows. A head that reads another must see the same rows.
             inputs: task -> further named inputs of its head, such as the tokens of teacher forcing.
 
         Returns:
@@ -61,7 +62,7 @@ class Network(nn.Module):
         outputs: dict[str, Outputs] = {}
         for task in wanted:
             seen = {name: shared[name] for name in self.features[task]}
-            if rows is not None:
+            if rows is not None and task in rows:
                 if not len(rows[task]):
                     continue
                 seen = {name: _pick(feature, rows[task]) for name, feature in seen.items()}
@@ -87,7 +88,7 @@ class Network(nn.Module):
 
 
 def _pick(feature: Tensor, rows: Tensor) -> Tensor:
-    """Rows of a feature; the whole batch passes without a copy."""
+    """Rows of a feature, ascending and each once; so the whole batch is known by its length and passes uncopied."""
     if len(rows) == len(feature):
         return feature
     return feature.index_select(0, rows)

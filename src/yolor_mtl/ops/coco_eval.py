@@ -57,7 +57,8 @@ def coco_numbers(
         truth: COCO annotations; for ``segm`` with an RLE ``segmentation``.
         results: COCO results: ``image_id, category_id, score`` and ``bbox`` (xywh) or ``segmentation`` (RLE).
         kind: boxes or masks.
-        max_det: greatest number of results of a class in an image; COCO's protocol says 100.
+        max_det: greatest number of results of a class in an image; COCO's protocol says 100. Below 10 it bounds
+            ``AR10`` too.
 
     Returns:
         ``AP AP50 AP75 AP-small AP-medium AP-large AR1 AR10 AR<max_det> AR-small AR-medium AR-large`` in 0..1,
@@ -73,7 +74,8 @@ def coco_numbers(
         return {}
     ground = COCO(dataset)
     evaluation = COCOeval(ground, ground.load_res([dict(result) for result in results]), kind)
-    evaluation.params.max_dets = [1, 10, max_det]
+    # In rising order, or the limits are sorted and the last one is no longer max_det.
+    evaluation.params.max_dets = [1, min(10, max_det), max_det]
     evaluation.evaluate()
     evaluation.accumulate()
     arrays: dict[str, Any] = evaluation.eval or {}

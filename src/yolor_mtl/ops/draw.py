@@ -116,14 +116,15 @@ def mosaic(panels: Sequence[np.ndarray], titles: Sequence[str], lines: Sequence[
         lines: text, wrapped to the width.
 
     Returns:
-        The picture; at least about 640 pixels wide, so that text stays readable.
+        The picture; each panel has at least 320 pixels of width, so that text stays readable.
     """
-    factor = max(1.0, 320 / panels[0].shape[1])
+    # By the longer side: enlarging a strip one pixel wide until it is readable would take gigabytes.
+    factor = max(1.0, 320 / max(panels[0].shape[:2]))
     pictures = [Image.fromarray(panel) for panel in panels]
     if factor > 1:
         pictures = [p.resize((round(p.width * factor), round(p.height * factor))) for p in pictures]
     columns = min(2, len(pictures))
-    width, height = pictures[0].size
+    width, height = max(320, pictures[0].width), pictures[0].height
     letters, gap = font(width * columns / 45), 6
     bar = int(letters.getbbox("Ag")[3]) + 8
     wrapped = [part for line in lines for part in _wrap(line, letters, width * columns)]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from yolor_mtl.config import nearest
+from yolor_mtl.data.labels import Labels
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import (
     Annotations,
@@ -21,47 +23,9 @@ from yolor_mtl.records import (
     Outputs,
     Prediction,
     Predictions,
-    Sample,
     UserError,
     View,
 )
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a task loads from the raw labels of one image, before any geometry.
-
-    Attributes:
-        objects: columns of the object table, N rows each; ``None`` where the task adds none.
-        maps: per-pixel labels, each (L, H, W).
-        texts: texts.
-    """
-
-    objects: dict[str, Tensor] | None = None
-    maps: dict[str, Tensor] = field(default_factory=dict)
-    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-class Labels(Protocol):
-    """A task's labels: loaded before geometry, turned into targets after it."""
-
-    view: View
-
-    def labelled(self, annotations: Annotations) -> bool:
-        """Whether the image is labelled for this task (absence is never a negative)."""
-        ...
-
-    def columns(self, annotations: Annotations) -> Columns:
-        """Loads the labels in the original frame; called for labelled images only."""
-        ...
-
-    def usable(self, sample: Sample) -> bool:
-        """Whether this sample, after geometry, trains the task."""
-        ...
-
-    def targets(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        """Targets of R usable samples of one size, as named tensors."""
-        ...
 
 
 class Loss(Protocol):
@@ -199,6 +163,7 @@ class Task:
         decode: raw outputs to answers.
         metric: makes a fresh metric.
         show: pictures and JSON.
+        breaks: augmentation after which its labels no longer hold -> why, and the remedy.
     """
 
     name: str
@@ -212,6 +177,22 @@ class Task:
     labels: Labels | None = None
     loss: Loss | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    breaks: Mapping[str, str] = field(default_factory=dict)
+
+
+def view_named(name: str, key: str) -> View:
+    """The view of that name.
+
+    Args:
+        name: what the configuration says.
+        key: where it says so, for the message.
+
+    Raises:
+        UserError: there is no such view.
+    """
+    if name == "vision" or name == "language":
+        return name
+    raise UserError(f"{key}={name!r}{nearest(name, get_args(View))}; known: {', '.join(get_args(View))}")
 
 
 def ordered(tasks: Iterable[Task]) -> list[Task]:

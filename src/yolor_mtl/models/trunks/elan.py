@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -51,11 +52,12 @@ class ElanTrunk(Trunk):
         demand: features that heads read, among c3, c4, c5, p3, p4, p5; what they do not need is not built.
 
     Raises:
-        UserError: a demanded feature does not exist.
+        UserError: a demanded feature does not exist, or the configuration does not fit together.
     """
 
     def __init__(self, config: ElanConfig, demand: Collection[str]) -> None:
         super().__init__()
+        _check(config)
 
         def scaled(channels: int) -> int:
             return max(8, round(channels * config.width / 8) * 8)
@@ -67,26 +69,48 @@ class ElanTrunk(Trunk):
             raise UserError(f"the elan trunk has no feature {sorted(unknown)}; it has {sorted(known)}")
         self.feature_info = {name: info for name, info in known.items() if name in demand}
         self.multiple = 32
-        self.backbone = ElanBackbone(config, stages, [scaled(c) for c in config.hidden], scaled)
         levels = [int(name[1]) - 3 for name in demand if name.startswith("p")]
+        # The neck reads all of the backbone; without it the backbone ends at the deepest feature asked for.
+        depth = 4 if levels else max((int(name[1]) - 1 for name in demand), default=1)
+        stem = [(scaled(channels), stride) for channels, stride in config.stem]
+        self.backbone = ElanBackbone(config, stem, stages[:depth], [scaled(c) for c in config.hidden[:depth]])
         self.neck = PafpnNeck(config, stages[1:], [scaled(c) for c in config.neck], out, scaled(config.pool), levels)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) float in 0..1 to name -> (B, C, H / stride, W / stride)."""
-        c3, c4, c5 = self.backbone(images)
-        named = {"c3": c3, "c4": c4, "c5": c5, **self.neck(c3, c4, c5)}
+        named: dict[str, Tensor] = self.backbone(images)
+        named |= self.neck(named)
         return {name: named[name] for name in self.feature_info}
 
 
-class ElanBackbone(nn.Module):
-    """Stem, then four ELAN stages at strides 4, 8, 16, 32."""
+def _check(config: ElanConfig) -> None:
+    """Refuses what would fail later without a word about the key."""
+    for key, number in (("hidden", 4), ("stages", 4), ("neck", 3), ("out", 3)):
+        if len(getattr(config, key)) != number:
+            raise UserError(f"trunk.{key}={getattr(config, key)}; {number} numbers are needed")
+    if any(len(row) != 2 for row in config.stem) or math.prod(row[1] for row in config.stem) != 4:
+        raise UserError(f"trunk.stem={config.stem}; rows of (channels, stride) are needed that reach stride 4 together")
+    if config.every < 1 or config.convs < 1 or config.neck_convs < 1 or config.convs % config.every:
+        raise UserError(
+            f"trunk.convs={config.convs} must be a multiple of trunk.every={config.every}, and neck_convs at least 1"
+        )
 
-    def __init__(self, config: ElanConfig, stages: list[int], hidden: list[int], scaled: object) -> None:
+
+class ElanBackbone(nn.Module):
+    """Stem, then ELAN stages at strides 4, 8, 16, 32, as many as there are widths.
+
+    Args:
+        config: depths.
+        stem: (channels, stride) of the first convolutions.
+        stages: channels out of each stage.
+        hidden: channels of the branches in each stage.
+    """
+
+    def __init__(self, config: ElanConfig, stem: list[tuple[int, int]], stages: list[int], hidden: list[int]) -> None:
         super().__init__()
-        assert callable(scaled)
-        widths = [3, *(scaled(channels) for channels, _ in config.stem)]
+        widths = [3, *(channels for channels, _ in stem)]
         self.stem = nn.Sequential(
-            *(ConvNormAct(widths[i], widths[i + 1], 3, stride) for i, (_, stride) in enumerate(config.stem))
+            *(ConvNormAct(widths[i], widths[i + 1], 3, stride) for i, (_, stride) in enumerate(stem))
         )
         self.downs, self.stages = nn.ModuleList(), nn.ModuleList()
         channels = widths[-1]
@@ -97,14 +121,14 @@ class ElanBackbone(nn.Module):
             self.stages.append(Elan(channels, out, width, width, config.convs, config.every))
             channels = out
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) to c3, c4, c5 at strides 8, 16, 32."""
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) to those of c3, c4, c5 that are built, at strides 8, 16, 32."""
         x = self.stages[0](self.stem(images))
-        kept = []
-        for down, stage in zip(self.downs, list(self.stages)[1:], strict=True):
+        kept: dict[str, Tensor] = {}
+        for level, (down, stage) in enumerate(zip(self.downs, list(self.stages)[1:], strict=True), start=3):
             x = stage(down(x))
-            kept.append(x)
-        return kept[0], kept[1], kept[2]
+            kept[f"c{level}"] = x
+        return kept
 
 
 class PafpnNeck(nn.Module):
@@ -145,13 +169,13 @@ class PafpnNeck(nn.Module):
             self.bottom_5 = block(2 * n[1] + pool, n[2])
         self.out = nn.ModuleDict({f"p{level + 3}": ConvNormAct(n[level], out[level], 3) for level in sorted(levels)})
 
-    def forward(self, c3: Tensor, c4: Tensor, c5: Tensor) -> dict[str, Tensor]:
-        """Features of the backbone to the demanded ones among p3, p4, p5."""
+    def forward(self, c: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """c3, c4, c5 of the backbone to the demanded ones among p3, p4, p5."""
         if self.deepest < 0:
             return {}
-        n5 = self.pool(c5)
-        n4 = self.top_4(torch.cat((self.lateral_4(c4), _twice(self.reduce_5(n5))), dim=1))
-        n3 = self.top_3(torch.cat((self.lateral_3(c3), _twice(self.reduce_4(n4))), dim=1))
+        n5 = self.pool(c["c5"])
+        n4 = self.top_4(torch.cat((self.lateral_4(c["c4"]), _twice(self.reduce_5(n5))), dim=1))
+        n3 = self.top_3(torch.cat((self.lateral_3(c["c3"]), _twice(self.reduce_4(n4))), dim=1))
         inner = {"p3": n3}
         if self.deepest >= 1:
             inner["p4"] = self.bottom_4(torch.cat((self.down_3(n3), n4), dim=1))

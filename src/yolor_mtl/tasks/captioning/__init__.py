@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
-from yolor_mtl.tasks.base import Task, TaskKind
+from yolor_mtl.tasks.base import Task, TaskKind, view_named
 from yolor_mtl.tasks.captioning.decode import CaptionDecode
 from yolor_mtl.tasks.captioning.head import CaptionHead
 from yolor_mtl.tasks.captioning.labels import CaptionLabels
 from yolor_mtl.tasks.captioning.loss import CaptionLoss
 from yolor_mtl.tasks.captioning.metric import CaptionMetric
 from yolor_mtl.tasks.captioning.show import CaptionShow
-from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
+from yolor_mtl.tasks.captioning.tokenizer import SPECIALS, CaptionTokenizer
 
 
 @dataclass
@@ -54,13 +55,23 @@ class CaptioningConfig:
     view: str = "language"
 
 
+UNTRUE = "a caption does not say what the changed picture shows; train it on the weak view: tasks.captioning.view=language"
+
+
 def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     if space.vocabulary is None:
         raise UserError("the data has no captions; leave captioning out with tasks=[detection,instance,semantic]")
     tokenizer = CaptionTokenizer.from_json(space.vocabulary)
+    if tokenizer.size <= len(SPECIALS):
+        raise UserError("the captions have no words; leave captioning out with tasks=[detection,instance,semantic]")
     slots = config.slots or tokenizer.size
     if slots < tokenizer.size:
         raise UserError(f"tasks.captioning.slots={slots} is less than the vocabulary's {tokenizer.size} words")
+    if config.width % math.lcm(4, config.heads) or config.max_tokens < 3:
+        raise UserError(
+            f"tasks.captioning: width={config.width} must be a multiple of 4 and of heads={config.heads}, and "
+            f"max_tokens={config.max_tokens} at least 3 (start, a word, end)"
+        )
     head = CaptionHead(
         config.features,
         infos,
@@ -78,12 +89,13 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
         name="captioning",
         features=tuple(config.features),
         head=head,
-        labels=CaptionLabels(tokenizer, config.max_tokens, "vision" if config.view == "vision" else "language"),
+        labels=CaptionLabels(tokenizer, config.max_tokens, view_named(config.view, "tasks.captioning.view")),
         loss=CaptionLoss(config.smoothing),
         weights=dict(config.weights),
         decode=CaptionDecode(head, tokenizer, config.max_tokens - 1),
         metric=CaptionMetric,
         show=CaptionShow(),
+        breaks=dict.fromkeys(("mosaic", "mixup", "flip"), UNTRUE) if config.view == "vision" else {},
     )
 
 

@@ -6,25 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
 
 from yolor_mtl.records import Frame, Outputs, Prediction, Predictions
 from yolor_mtl.tasks.base import DecodeOptions
-from yolor_mtl.tasks.captioning.generate import Step, generate
-from yolor_mtl.tasks.captioning.head import Cache, CaptionHead
+from yolor_mtl.tasks.captioning.generate import Writer, generate
 from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
 
 
 class CaptionDecode:
-    """Writes with a head's ``start`` and ``step``, or with those of an exported graph.
+    """Writes with a caption head, or with an exported graph that does the same.
 
     Args:
-        writer: holds ``start(memory) -> cache`` and ``step(tokens, cache) -> logits, cache, attention``.
+        writer: the live head, referred to and not copied: what is loaded into it, or fused in it, is what writes.
         tokenizer: tokens to text.
         limit: greatest number of words the positions allow.
     """
 
-    def __init__(self, writer: CaptionHead, tokenizer: CaptionTokenizer, limit: int) -> None:
+    def __init__(self, writer: Writer, tokenizer: CaptionTokenizer, limit: int) -> None:
         self.writer = writer
         self.tokenizer = tokenizer
         self.limit = limit
@@ -37,19 +35,16 @@ class CaptionDecode:
         # Word by word the weights would be cast again at every call under autocast: full precision is faster.
         with torch.autocast(memory.device.type, enabled=False):
             written = generate(
-                self._start, self._step, memory, beam=options.beam, max_tokens=min(options.max_tokens, self.limit)
+                self.writer,
+                memory,
+                words=self.tokenizer.size,
+                beam=max(1, options.beam),
+                max_tokens=max(1, min(options.max_tokens, self.limit)),
             )
         return [
             {"text": self.tokenizer.decode(tokens), "score": math.exp(score), "tokens": tokens}
             for tokens, score in zip(written.tokens, written.scores, strict=True)
         ]
-
-    def _start(self, memory: Tensor) -> Cache:
-        return self.writer.start(memory)
-
-    @property
-    def _step(self) -> Step:
-        return self.writer.step
 
     def restore(self, prediction: Prediction, frame: Frame, restored: Predictions) -> Prediction:
         """A caption has no frame: as it is."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,7 +11,17 @@ from torch import Tensor
 from yolor_mtl.tasks.captioning.head import Cache
 from yolor_mtl.tasks.captioning.tokenizer import END, PAD, START, UNK
 
-Step = Callable[[Tensor, Cache], tuple[Tensor, Cache, Tensor]]
+
+class Writer(Protocol):
+    """What writes word by word, see :class:`CaptionHead`: N captions at a time, V slots for words."""
+
+    def start(self, memory: Tensor) -> Cache:
+        """Memory (N, S, d) to an empty cache."""
+        ...
+
+    def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache, Tensor]:
+        """Last words (N,) and cache to logits (N, V), the grown cache, and attention (N, S)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,18 +38,19 @@ class Written:
 
 
 @torch.no_grad()
-def generate(start: Callable[[Tensor], Cache], step: Step, memory: Tensor, *, beam: int, max_tokens: int) -> Written:
+def generate(writer: Writer, memory: Tensor, *, words: int, beam: int, max_tokens: int) -> Written:
     """Beam search; a width of 1 is greedy.
 
-    A caption has at least one word: its end, padding and unknown words are ruled out where they may not stand.
+    A caption has at least one word: its end may not come first, and padding, unknown words, a second start and slots
+    beyond the vocabulary are never written, whatever the weights say.
     Beams are compared by their mean log-probability, so that short captions gain nothing from being short.
 
     Args:
-        start: memory (N, S, d) to an empty cache.
-        step: last words (N,) and cache to logits (N, V), cache and attention.
+        writer: the caption head or an exported graph.
         memory: (B, S, d).
-        beam: width W of the search.
-        max_tokens: greatest number of words.
+        words: size of the vocabulary, special tokens included; there may be more slots V than that.
+        beam: width W of the search, at least 1.
+        max_tokens: greatest number of words, at least 1.
 
     Returns:
         The best caption of each of the B pictures.
@@ -48,11 +59,12 @@ def generate(start: Callable[[Tensor], Cache], step: Step, memory: Tensor, *, be
     if batch == 0:
         return Written([], [])
     beams = _Beams(batch, beam, memory.device)
-    cache = start(memory.repeat_interleave(beam, dim=0))
+    cache = writer.start(memory.repeat_interleave(beam, dim=0))
     last = torch.full((batch * beam,), START, device=memory.device)
+    never = torch.tensor([PAD, UNK, START], device=memory.device)
     for place in range(max_tokens):
-        logits, cache, _ = step(last, cache)
-        logits = logits.float().index_fill(1, torch.tensor([PAD, UNK, START], device=logits.device), -torch.inf)
+        logits, cache, _ = writer.step(last, cache)
+        logits = logits[:, :words].float().index_fill(1, never, -torch.inf)
         if place == 0:
             logits[:, END] = -torch.inf
         origin, last = beams.extend(logits.log_softmax(-1), first=place == 0)

@@ -64,7 +64,7 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def weighed(self, x: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`forward` without a mask, and the weights (N, heads, T, S) that were used."""
+        """As :meth:`forward` without a mask or dropout, and the weights (N, heads, T, S) that were used."""
         query = self.split(self.query(x))
         weights = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(-1)
         return self.out((weights @ value).transpose(1, 2).flatten(2)), weights
@@ -78,9 +78,7 @@ class DecoderLayer(nn.Module):
         self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
         self.self_attention = Attention(width, heads, dropout)
         self.cross_attention = Attention(width, heads, dropout)
-        self.feed = nn.Sequential(
-            nn.Linear(width, feed_forward), nn.GELU(), nn.Dropout(dropout), nn.Linear(feed_forward, width)
-        )
+        self.widen, self.narrow = nn.Linear(width, feed_forward), nn.Linear(feed_forward, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory_key: Tensor, memory_value: Tensor) -> Tensor:
@@ -88,19 +86,23 @@ class DecoderLayer(nn.Module):
         inner = self.norm_self(x)
         x = x + self.dropout(self.self_attention(inner, *self.self_attention.project(inner), causal=True))
         x = x + self.dropout(self.cross_attention(self.norm_cross(x), memory_key, memory_value, causal=False))
-        return x + self.dropout(self.feed(self.norm_feed(x)))  # type: ignore[no-any-return]
+        wide = self.dropout(F.gelu(self.widen(self.norm_feed(x))))
+        return x + self.dropout(self.narrow(wide))  # type: ignore[no-any-return]
 
     def step(
         self, x: Tensor, key: Tensor, value: Tensor, memory_key: Tensor, memory_value: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One word (N, 1, d) after those kept: the result, grown keys and values, cross-attention (N, heads, 1, S)."""
+        """One word (N, 1, d) after those kept: the result, grown keys and values, cross-attention (N, heads, 1, S).
+
+        Never drops anything: a caption does not depend on the mode.
+        """
         inner = self.norm_self(x)
         new_key, new_value = self.self_attention.project(inner)
         key, value = torch.cat((key, new_key), dim=2), torch.cat((value, new_value), dim=2)
-        x = x + self.self_attention(inner, key, value, causal=False)
+        x = x + self.self_attention.weighed(inner, key, value)[0]
         crossed, weights = self.cross_attention.weighed(self.norm_cross(x), memory_key, memory_value)
         x = x + crossed
-        return x + self.feed(self.norm_feed(x)), key, value, weights
+        return x + self.narrow(F.gelu(self.widen(self.norm_feed(x)))), key, value, weights
 
 
 class CaptionHead(nn.Module):

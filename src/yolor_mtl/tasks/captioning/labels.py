@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from yolor_mtl.data.labels import Columns
 from yolor_mtl.records import Annotations, Sample, View
-from yolor_mtl.tasks.base import Columns
 from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
 
 

@@ -64,8 +64,7 @@ class CaptionTokenizer:
         """
         rules = _rules({token: number for number, token in enumerate(SPECIALS)}, _LONGEST_WORD)
         words = Counter(word for caption in captions for word in _split(rules, caption))
-        characters = {word[0] for word in words} | {_CONTINUES + mark for word in words for mark in word[1:]}
-        pieces = [*SPECIALS, *sorted(characters)]
+        pieces = [*SPECIALS, *_characters(rules, words)]
         if len(pieces) > size:
             raise UserError(f"a vocabulary of {size} is too small for these captions: {len(pieces)} is the least")
         ranked = [word for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])) if len(word) > 1]
@@ -156,6 +155,12 @@ def _rules(vocabulary: dict[str, int], longest: int) -> Tokenizer:
 def _split(tokenizer: Tokenizer, text: str) -> list[str]:
     """Words and punctuation marks of the normalised text."""
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
+
+
+def _characters(rules: Tokenizer, words: Iterable[str]) -> list[str]:
+    """Each character as the start of a word, and as the rest of one unless it always stands alone."""
+    marks = sorted({mark for word in words for mark in word})
+    return marks + [_CONTINUES + mark for mark in marks if len(_split(rules, f"a{mark}")) == 1]
 
 
 def _ends(words: dict[str, int], room: int) -> list[str]:

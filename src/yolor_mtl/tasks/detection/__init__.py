@@ -9,7 +9,7 @@ from typing import Any
 from yolor_mtl.config import fill
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
-from yolor_mtl.tasks.base import Branch, Task, TaskKind
+from yolor_mtl.tasks.base import Branch, Task, TaskKind, view_named
 from yolor_mtl.tasks.detection.decode import DetectionDecode
 from yolor_mtl.tasks.detection.head import DetectionHead
 from yolor_mtl.tasks.detection.labels import DetectionLabels
@@ -67,6 +67,18 @@ def _branches(config: DetectionConfig) -> list[Branch]:
     ]
 
 
+def _check(config: DetectionConfig, branches: list[Branch], infos: Mapping[str, FeatureInfo]) -> None:
+    """Refuses what would fail later without a word about the key."""
+    if config.bins < 2:
+        raise UserError(f"tasks.detection.bins={config.bins}; a distance lies between two bins at least")
+    names = [branch.name for branch in branches]
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"tasks.detection.branches are named {names}; one or more are needed, each with its own name")
+    strides = {branch.name: [infos[name].stride for name in branch.features] for branch in branches}
+    if any(stride != strides[names[0]] for stride in strides.values()):
+        raise UserError(f"tasks.detection.branches must read features of the same strides, not {strides}")
+
+
 def _features(config: DetectionConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for branch in _branches(config) for name in branch.features))
 
@@ -75,6 +87,7 @@ def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, Featu
     if not space.things:
         raise UserError("the data has no object classes; leave detection out with tasks=[...]")
     branches = _branches(config)
+    _check(config, branches, infos)
     head = DetectionHead(
         branches,
         infos,
@@ -90,7 +103,7 @@ def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, Featu
         name="detection",
         features=_features(config),
         head=head,
-        labels=DetectionLabels("language" if config.view == "language" else "vision"),
+        labels=DetectionLabels(view_named(config.view, "tasks.detection.view")),
         loss=DetectionLoss(branches),
         weights=dict(config.weights),
         decode=DetectionDecode(branches[0].name),

@@ -83,9 +83,9 @@ def assign(
 
 def points_inside(points: Tensor, boxes: Tensor) -> Tensor:
     """(B, N, A) bool: which points (A, 2) lie strictly inside which boxes (B, N, 4)."""
-    low = points[None, None] - boxes[:, :, None, :2]
-    high = boxes[:, :, None, 2:] - points[None, None]
-    return torch.cat((low, high), dim=-1).amin(dim=-1) > 1e-9
+    x, y = points[:, 0], points[:, 1]
+    left, top, right, bottom = boxes[..., None].unbind(dim=2)
+    return (x > left) & (x < right) & (y > top) & (y < bottom)
 
 
 def _best_points(alignment: Tensor, allowed: Tensor, top_k: int) -> Tensor:
@@ -109,6 +109,7 @@ def _target_scores(objects: Tensor, alignment: Tensor, overlaps: Tensor) -> Tens
     number = alignment.shape[1]
     mine = objects[:, None] == torch.arange(number, device=objects.device)[None, :, None]
     alignment, overlaps = alignment * mine, overlaps * mine
-    peak = alignment.amax(dim=-1, keepdim=True)
+    # At the first steps alignments are tiny: the divisor is bounded by the type's limits, not by a fixed number.
+    peak = alignment.amax(dim=-1, keepdim=True).clamp(min=torch.finfo(alignment.dtype).tiny)
     best_overlap = overlaps.amax(dim=-1, keepdim=True)
-    return (alignment / (peak + 1e-9) * best_overlap).amax(dim=1)
+    return (alignment / peak * best_overlap).amax(dim=1)

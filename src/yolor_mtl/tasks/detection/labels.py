@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
+from yolor_mtl.data.labels import Columns
 from yolor_mtl.records import Annotations, Sample, View
-from yolor_mtl.tasks.base import Columns
 
 
 class DetectionLabels:

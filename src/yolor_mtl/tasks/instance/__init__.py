@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace
-from yolor_mtl.tasks.base import Task, TaskKind
+from yolor_mtl.tasks.base import Task, TaskKind, view_named
 from yolor_mtl.tasks.instance.decode import InstanceDecode
 from yolor_mtl.tasks.instance.head import InstanceHead
 from yolor_mtl.tasks.instance.labels import InstanceLabels
@@ -56,7 +56,7 @@ def _build(config: InstanceConfig, space: LabelSpace, infos: Mapping[str, Featur
         features=tuple(config.features),
         uses=("detection",),
         head=head,
-        labels=InstanceLabels(head.stride, "language" if config.view == "language" else "vision"),
+        labels=InstanceLabels(head.stride, view_named(config.view, "tasks.instance.view")),
         loss=InstanceLoss(head.stride),
         weights=dict(config.weights),
         decode=InstanceDecode(),

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
+from yolor_mtl.data.labels import Columns
 from yolor_mtl.ops.masks import decode_segmentation
 from yolor_mtl.records import Annotations, Sample, View
-from yolor_mtl.tasks.base import Columns
 
 
 class InstanceLabels:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from yolor_mtl.records import LossOutput, Outputs
+from yolor_mtl.records import LossOutput, Outputs, UserError
 
 
 class InstanceLoss:
@@ -31,9 +31,17 @@ class InstanceLoss:
             out: see :class:`InstanceHead`.
             targets: ``masks`` (M, h, w) uint8 and ``mask_index`` (R, N) int64.
             used: ``detection`` with ``assignment`` and ``boxes`` (R, N, 4) over the same rows.
+
+        Raises:
+            UserError: the two tasks read other features or train on other views.
         """
         shared = used["detection"]
         objects = shared["assignment"].objects
+        if out["coefficients"].shape[:2] != objects.shape:
+            raise UserError(
+                f"tasks.instance has {tuple(out['coefficients'].shape[:2])} (rows, points), tasks.detection "
+                f"{tuple(objects.shape)}; give both the same features and the same view"
+            )
         row, point = (objects >= 0).nonzero(as_tuple=True)
         number = objects[row, point]
         mask = targets["mask_index"][row, number]
@@ -49,7 +57,9 @@ class InstanceLoss:
 def mask_loss(
     coefficients: Tensor, proto: Tensor, row: Tensor, boxes: Tensor, masks: Tensor, mask: Tensor
 ) -> Tensor:
-    """Sum over points of the mean cross entropy inside each point's box.
+    """Sum over points of the mean cross entropy over the cells whose centres lie in each point's box.
+
+    A box without a cell's centre adds nothing.
 
     Args:
         coefficients: (P, K).
@@ -76,6 +86,8 @@ def mask_loss(
     inside = (in_rows[:, :, None] & in_columns[:, None, :]).flatten().nonzero()[:, 0]
     at = inside // (height * width)
     wanted = masks.flatten(1)[mask[at], inside % (height * width)]
-    loss = F.binary_cross_entropy_with_logits(logits.flatten()[inside].float(), wanted.float(), reduction="none")
-    area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1.0)
-    return (loss / area[at]).sum()
+    # index_select, since the gradient of indexing with a tensor sorts all places first on a GPU.
+    chosen = logits.flatten().index_select(0, inside)
+    loss = F.binary_cross_entropy_with_logits(chosen.float(), wanted.float(), reduction="none")
+    cells = (in_rows.sum(1) * in_columns.sum(1)).clamp(min=1)
+    return (loss / cells[at]).sum()

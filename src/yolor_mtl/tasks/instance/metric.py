@@ -49,7 +49,8 @@ class MaskMetric:
             raise ValueError(
                 f"masks of {masks.size} for image {annotations.image_id} of {(annotations.height, annotations.width)}"
             )
-        classes, scores = prediction["classes"].tolist(), prediction["scores"].double().tolist()
+        classes = prediction["classes"].tolist()
+        scores = prediction["scores"].detach().cpu().double().tolist()
         self._rows.add(
             annotations,
             [

@@ -148,14 +148,22 @@ class PanopticMetric:
         self._rows.merge(other._rows)
 
     def compute(self) -> dict[str, float]:
-        """``panoptic/PQ``, ``SQ``, ``RQ``, ``PQ-things``, ``PQ-stuff`` in 0..1; a group without a class is left out."""
+        """``panoptic/PQ``, ``SQ``, ``RQ``, and each with ``-things`` and ``-stuff``, in 0..1.
+
+        A group without a class is left out; without any image nothing is left.
+        """
         quality = self.per_class()
-        numbers = {f"panoptic/{name}": _mean([row[name] for row in quality.values()]) for name in ("PQ", "SQ", "RQ")}
-        for name, isthing in (("things", True), ("stuff", False)):
-            numbers[f"panoptic/PQ-{name}"] = _mean(
-                [row["PQ"] for category, row in quality.items() if self._classes[category].isthing == isthing]
-            )
-        return {key: value for key, value in numbers.items() if value is not None}
+        groups = {
+            "": [*quality.values()],
+            "-things": [row for category, row in quality.items() if self._classes[category].isthing],
+            "-stuff": [row for category, row in quality.items() if not self._classes[category].isthing],
+        }
+        return {
+            f"panoptic/{name}{group}": math.fsum(row[name] for row in rows) / len(rows)
+            for group, rows in groups.items()
+            if rows
+            for name in ("PQ", "SQ", "RQ")
+        }
 
     def per_class(self) -> dict[int, dict[str, float]]:
         """Semantic class -> its ``PQ``, ``SQ``, ``RQ``, for the classes that occur in labels or predictions."""
@@ -198,7 +206,3 @@ def _png(ids: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(colours).save(file, format="PNG", compress_level=1)
     return file.getvalue()
-
-
-def _mean(values: list[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from yolor_mtl.config import nearest
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
-from yolor_mtl.tasks.base import Task, TaskKind
+from yolor_mtl.tasks.base import Task, TaskKind, view_named
 from yolor_mtl.tasks.semantic.decode import SemanticDecode
 from yolor_mtl.tasks.semantic.head import SemanticHead
 from yolor_mtl.tasks.semantic.labels import SemanticLabels
@@ -36,25 +36,29 @@ class SemanticConfig:
     view: str = "vision"
 
 
+ONE_CLASS = "a softmax has one class a pixel, mixed pictures have two; set tasks.semantic.loss=multilabel or mixup=0"
+
 LOSSES = {"softmax": SoftmaxLoss, "multilabel": MultilabelLoss}
 
 
 def _build(config: SemanticConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     if not space.semantic:
-        raise UserError("the data has no semantic classes (panoptic labels or pixel maps); leave semantic out of tasks=")
+        raise UserError("the data has no panoptic labels and no pixel maps; leave semantic out with tasks=[...]")
     if config.loss not in LOSSES:
-        raise UserError(f"tasks.semantic.loss={config.loss!r}{nearest(config.loss, LOSSES)}; known: {', '.join(LOSSES)}")
+        known = f"{nearest(config.loss, LOSSES)}; there are: {', '.join(LOSSES)}"
+        raise UserError(f"unknown tasks.semantic.loss={config.loss!r}{known}")
     head = SemanticHead(config.feature, infos[config.feature], len(space.semantic), implicit=config.implicit)
     return Task(
         name="semantic",
         features=(config.feature,),
         head=head,
-        labels=SemanticLabels(space, head.stride, "language" if config.view == "language" else "vision"),
+        labels=SemanticLabels(space, head.stride, view_named(config.view, "tasks.semantic.view")),
         loss=LOSSES[config.loss](),
         weights=dict(config.weights),
         decode=SemanticDecode(),
         metric=lambda: SemanticMetric(space),
         show=SemanticShow(space),
+        breaks={} if config.loss == "multilabel" else {"mixup": ONE_CLASS},
     )
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from yolor_mtl.data.coco import semantic_map
+from yolor_mtl.data.labels import Columns
 from yolor_mtl.records import Annotations, LabelSpace, Sample, View
-from yolor_mtl.tasks.base import Columns
 
 
 class SemanticLabels:

@@ -79,11 +79,10 @@ class SemanticMetric:
         hits = np.diagonal(confusion)
         union = labelled + predicted - hits
         iou = hits / np.maximum(union, 1)
-        share = labelled / labelled.sum()
         accuracy = hits / np.maximum(labelled, 1)
         return {
             "semantic/mIoU": float(iou[union > 0].mean()),
-            "semantic/FWIoU": float((share * iou).sum()),
+            "semantic/FWIoU": float((labelled * iou).sum() / labelled.sum()),
             "semantic/accuracy": float(hits.sum() / labelled.sum()),
             "semantic/mean-accuracy": float(accuracy[labelled > 0].mean()),
         }

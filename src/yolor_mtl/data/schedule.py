@@ -1,0 +1,118 @@
+"""Which pictures each step sees: a function of (seed, epoch, step) alone, whatever the number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from yolor_mtl.records import View
+
+VIEWS: tuple[View, View] = ("vision", "language")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One picture of one step.
+
+    Attributes:
+        index: position in the data set.
+        view: the augmentation it goes through.
+        seed: seeds every random choice of its augmentation.
+        calm: without mosaic and mixup, as at the end of a training.
+    """
+
+    index: int
+    view: View
+    seed: tuple[int, ...]
+    calm: bool = False
+
+
+class Schedule:
+    """Splits every batch between the views and walks each view's own shuffled pictures.
+
+    An epoch is one pass over the vision pictures (over the language pictures where there are no others). The language
+    pictures go round at their own pace, and go on where the last epoch left them.
+
+    Args:
+        pools: positions in the data set of each view's pictures.
+        batch: pictures of a step in one process.
+        share: the language view's part of a batch, where both views have pictures.
+        seed: of the shuffling and of the augmentation.
+        rank: this process.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        pools: dict[View, np.ndarray],
+        batch: int,
+        *,
+        share: float = 0.25,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.pools = {view: pools[view] for view in VIEWS if len(pools.get(view, ()))}
+        self.rows = _split(batch, share, tuple(self.pools))
+        self.seed, self.rank, self.world = seed, rank, world
+        leading = next((view for view in VIEWS if self.rows.get(view)), None)
+        self.steps = 0 if leading is None else -(-len(self.pools[leading]) // (self.rows[leading] * world))
+        self._orders: dict[tuple[View, int], np.ndarray] = {}
+
+    def step(self, epoch: int, step: int, calm: bool = False) -> list[Draw]:
+        """This process's pictures of one step."""
+        draws = []
+        for view, rows in self.rows.items():
+            start = ((epoch * self.steps + step) * self.world + self.rank) * rows
+            for place in range(start, start + rows):
+                cycle, offset = divmod(place, len(self.pools[view]))
+                index = int(self.pools[view][self._order(view, cycle)[offset]])
+                draws.append(Draw(index, view, (self.seed, VIEWS.index(view), place), calm))
+        return draws
+
+    def _order(self, view: View, cycle: int) -> np.ndarray:
+        """The shuffled order of one pass; the last ones used are kept."""
+        key = (view, cycle)
+        if key not in self._orders:
+            rng = np.random.default_rng((self.seed, 7, VIEWS.index(view), cycle))
+            self._orders = {k: v for k, v in self._orders.items() if k[1] >= cycle - 1 or k[0] != view}
+            self._orders[key] = rng.permutation(len(self.pools[view]))
+        return self._orders[key]
+
+
+def _split(batch: int, share: float, views: Sequence[View]) -> dict[View, int]:
+    """Rows of each view in a batch; at least one each where both are there."""
+    if len(views) < 2 or batch < 2:
+        return dict.fromkeys(views[:1], batch)
+    language = min(batch - 1, max(1, round(batch * share)))
+    return {"vision": batch - language, "language": language}
+
+
+class StepSampler(Sampler[list[Draw]]):
+    """Feeds a loader with the draws of an epoch, from any step on.
+
+    Args:
+        schedule: the schedule.
+        calm: (epoch, step) -> whether mosaic and mixup rest.
+    """
+
+    def __init__(self, schedule: Schedule, calm: Callable[[int, int], bool] = lambda epoch, step: False) -> None:
+        self.schedule = schedule
+        self.calm = calm
+        self.epoch = 0
+        self.start = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch; Lightning calls it."""
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
+
+    def __len__(self) -> int:
+        return self.schedule.steps - self.start
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for step in range(self.start, self.schedule.steps):
+            yield self.schedule.step(self.epoch, step, self.calm(self.epoch, step))

@@ -1,0 +1,75 @@
+"""The twelve numbers on plain lists; the metrics' tests compare them with pycocotools on real labels."""
+
+import pytest
+from coco_reference import SPACE, coco_truth, labelled, thing, twelve_numbers
+
+from yolor_mtl.ops.coco_eval import coco_numbers, truth_rows
+
+NAMES = ["AP", "AP50", "AP75", "AP-small", "AP-medium", "AP-large"]
+NAMES += ["AR1", "AR10", "AR100", "AR-small", "AR-medium", "AR-large"]
+
+
+def box(image_id: int, xywh: tuple[float, ...], score: float, category: int = 1) -> dict:
+    return {"image_id": image_id, "category_id": category, "bbox": list(xywh), "score": score}
+
+
+def numbers(labels: list, results: list[dict], max_det: int = 100) -> dict[str, float]:
+    images = [{"id": label.image_id, "width": label.width, "height": label.height} for label in labels]
+    truth = [row for label in labels for row in truth_rows(label, SPACE.things)]
+    return coco_numbers(images, SPACE.things, truth, results, "bbox", max_det)
+
+
+def test_truth_rows_carry_the_files_own_values() -> None:
+    label = labelled(12, thing(5, (1, 2, 4, 9), category=2, crowd=True))
+    assert truth_rows(label, SPACE.things) == [
+        {"image_id": 12, "category_id": 3, "bbox": [1, 2, 3, 7], "area": 21, "iscrowd": 1}
+    ]
+    assert truth_rows(labelled(1, objects=None), SPACE.things) == []
+
+
+def test_names_and_order() -> None:
+    found = numbers([labelled(1, thing(1, (0, 0, 20, 20)))], [box(1, (0, 0, 20, 20), 0.5)])
+    assert list(found) == NAMES
+    assert found["AP"] == found["AP-small"] == pytest.approx(1, abs=1e-9)
+    assert found["AP-medium"] == found["AR-large"] == -1
+
+
+def test_the_last_limit_names_its_recall() -> None:
+    found = numbers([labelled(1, thing(1, (0, 0, 20, 20)))], [], max_det=300)
+    assert list(found)[6:9] == ["AR1", "AR10", "AR300"]
+
+
+@pytest.mark.parametrize("ids", [(0, 1), (1, 2)])
+def test_an_annotation_whose_id_is_0_counts_as_any_other(ids: tuple[int, int]) -> None:
+    objects = [thing(number, (30.0 * number, 0, 30.0 * number + 20, 20)) for number in ids]
+    found = numbers([labelled(1, *objects)], [box(1, (*item.xyxy[:2], 20, 20), 0.5) for item in objects])
+    assert found["AR100"] == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_equal_scores_keep_the_order_they_came_in(order: int) -> None:
+    """One hit and one miss with one score: AP depends on which comes first, and pycocotools takes it as it comes."""
+    label = labelled(1, thing(1, (0, 0, 20, 20)))
+    results = [box(1, (0, 0, 20, 20), 0.5), box(1, (40, 40, 20, 20), 0.5)][::order]
+    expected = twelve_numbers(coco_truth([label], SPACE), results, "bbox")
+    assert list(numbers([label], results).values()) == pytest.approx(expected, abs=1e-12)
+    assert expected[0] == pytest.approx(1 if order == 1 else 0.5, abs=1e-6)
+
+
+def test_nothing_to_find_gives_no_numbers() -> None:
+    assert numbers([], []) == {}
+    assert numbers([labelled(1)], [box(1, (0, 0, 5, 5), 0.9)]) == {}
+    assert numbers([labelled(1, thing(1, (0, 0, 9, 9), crowd=True))], []) == {}
+
+
+def test_results_in_a_crowd_are_not_wrong() -> None:
+    labels = [labelled(1, thing(1, (0, 0, 20, 20)), thing(2, (30, 0, 70, 50), crowd=True))]
+    inside = [box(1, (35 + i, 5, 9, 9), 0.9) for i in range(3)]
+    assert numbers(labels, [*inside, box(1, (0, 0, 20, 20), 0.1)])["AP"] == pytest.approx(1, abs=1e-9)
+
+
+def test_inputs_stay_as_they_are() -> None:
+    label = labelled(1, thing(1, (0, 0, 20, 20)))
+    results = [box(1, (0, 0, 20, 20), 0.5)]
+    numbers([label], results)
+    assert results == [box(1, (0, 0, 20, 20), 0.5)]

@@ -1,0 +1,184 @@
+"""Writing: greedy and beam search against loops without a cache; a caption always has words, and only real ones."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import HEIGHT, WIDTH, build, images, tokenizer
+from torch import Tensor
+
+from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.ops.frame import letterbox_frame
+from yolor_mtl.tasks.base import DecodeOptions, decode_all
+from yolor_mtl.tasks.captioning.generate import generate
+from yolor_mtl.tasks.captioning.head import Cache, CaptionHead
+from yolor_mtl.tasks.captioning.tokenizer import END, PAD, START, UNK
+
+WORDS, SLOTS = 17, 20
+
+
+def _head(seed: int = 0) -> CaptionHead:
+    torch.manual_seed(seed)
+    head = CaptionHead(
+        ["p5"],
+        {"p5": FeatureInfo(6, 32)},
+        SLOTS,
+        width=16,
+        layers=2,
+        heads=2,
+        feed_forward=24,
+        dropout=0.1,
+        max_tokens=14,
+        tied=False,
+        implicit=True,
+    )
+    head.out.weight.data.mul_(6)  # sharper choices than untrained weights make
+    return head.eval()
+
+
+def _memory(head: CaptionHead, pictures: int) -> Tensor:
+    with torch.inference_mode():
+        return head.remember({"p5": torch.randn(pictures, 6, 2, 3)})
+
+
+def _next(head: CaptionHead, memory: Tensor, written: list[int]) -> Tensor:
+    """Log-probabilities of the next word by the full forward, without a cache; rules as the docstring states them."""
+    x = head.embedding(torch.tensor([[START, *written]])) + head.positions[: len(written) + 1]
+    for layer in head.layers:
+        x = layer(x, *layer.cross_attention.project(memory[None]))  # type: ignore[union-attr, operator]
+    logits = head.words(x)[0, -1].clone()
+    logits[[PAD, UNK, START]] = -math.inf
+    logits[WORDS:] = -math.inf
+    if not written:
+        logits[END] = -math.inf
+    return logits.log_softmax(-1)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("seed", range(4))
+def test_greedy_as_a_loop_without_a_cache(seed: int) -> None:
+    head = _head(seed)
+    memory = _memory(head, 3)
+    found = generate(head, memory, words=WORDS, beam=1, max_tokens=8)
+    for picture in range(3):
+        tokens: list[int] = []
+        sums: list[float] = []
+        while len(sums) < 8:
+            chances = _next(head, memory[picture], tokens)
+            best = int(chances.argmax())
+            sums.append(float(chances[best]))
+            if best == END:
+                break
+            tokens.append(best)
+        assert found.tokens[picture] == tokens
+        assert found.scores[picture] == pytest.approx(sum(sums) / len(sums), abs=1e-4)
+
+
+def _beam_search(head: CaptionHead, memory: Tensor, width: int, limit: int) -> tuple[list[int], float]:
+    beams: list[tuple[list[int], float, bool]] = [([], 0.0, False)]
+
+    def rank(beam: tuple[list[int], float, bool]) -> float:
+        return beam[1] / len(beam[0])
+
+    for _ in range(limit):
+        options = [beam for beam in beams if beam[2]]
+        for tokens, total, done in beams:
+            if not done:
+                for word, chance in enumerate(_next(head, memory, tokens).tolist()):
+                    options.append(([*tokens, word], total + chance, word == END))
+        beams = sorted(options, key=rank, reverse=True)[:width]
+        if all(done for _, _, done in beams):
+            break
+    best = max(beams, key=rank)
+    return [token for token in best[0] if token != END], rank(best)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("width", [2, 3])
+def test_beam_search_as_a_loop(width: int) -> None:
+    for seed in range(3):
+        head = _head(seed)
+        memory = _memory(head, 2)
+        found = generate(head, memory, words=WORDS, beam=width, max_tokens=6)
+        for picture in range(2):
+            tokens, score = _beam_search(head, memory[picture], width, 6)
+            assert found.tokens[picture] == tokens
+            assert found.scores[picture] == pytest.approx(score, abs=1e-4)
+
+
+class _Chain:
+    """A writer whose next word depends on the last one alone; its cache counts steps."""
+
+    def __init__(self, chances: dict[int, dict[int, float]], slots: int) -> None:
+        self.table = torch.full((slots, slots), -30.0)
+        for last, row in chances.items():
+            for word, chance in row.items():
+                self.table[last, word] = math.log(chance)
+
+    def start(self, memory: Tensor) -> Cache:
+        return {"keys": torch.zeros(1, len(memory))}
+
+    def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache, Tensor]:
+        return self.table[tokens], cache, torch.ones(len(tokens), 1)
+
+
+def test_a_beam_finds_what_greed_misses() -> None:
+    # Greedy: 4 (.6), then 6 (.5 - the best of bad words), end. Mean of ln .6, ln .4, ln 1.
+    # Through 5 (.4): 7 (1), end (1): a mean of ln .4 / 3, better than (ln .6 + ln .4) / 3.
+    writer = _Chain({START: {4: 0.6, 5: 0.4}, 4: {6: 0.4, 8: 0.3, 9: 0.3}, 5: {7: 1.0}, 6: {END: 1.0}, 7: {END: 1.0}}, 10)
+    memory = torch.zeros(1, 1, 1)
+    greedy = generate(writer, memory, words=10, beam=1, max_tokens=5)
+    wide = generate(writer, memory, words=10, beam=2, max_tokens=5)
+    assert greedy.tokens == [[4, 6]]
+    assert greedy.scores[0] == pytest.approx((math.log(0.6) + math.log(0.4)) / 3, abs=1e-5)
+    assert wide.tokens == [[5, 7]]
+    assert wide.scores[0] == pytest.approx(math.log(0.4) / 3, abs=1e-5)
+
+
+@pytest.mark.parametrize("beam", [1, 3, 5, 30])
+@pytest.mark.parametrize("favourite", [PAD, UNK, START, END, WORDS, SLOTS - 1])
+@torch.inference_mode()
+def test_what_may_not_be_written_is_not(favourite: int, beam: int) -> None:
+    head = _head()
+    assert head.out.bias is not None
+    head.out.bias.data[favourite] = 1e4
+    found = generate(head, _memory(head, 2), words=WORDS, beam=beam, max_tokens=7)
+    for tokens, score in zip(found.tokens, found.scores, strict=True):
+        assert 1 <= len(tokens) <= 7
+        assert all(END < token < WORDS for token in tokens)
+        assert math.isfinite(score)
+        assert score <= 0
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([1, 3, 5]), st.integers(1, 40))
+def test_untrained_networks_always_write_a_word(seed: int, beam: int, limit: int) -> None:
+    torch.manual_seed(seed)
+    tasks, network = build({"captioning": {"slots": 300}})
+    frame = letterbox_frame((HEIGHT, WIDTH), (HEIGHT, WIDTH))
+    with torch.inference_mode():
+        out = network.eval()(images())
+        found = decode_all(tasks, out, [frame] * 2, DecodeOptions(beam=beam, max_tokens=limit))
+    for answer in found:
+        caption = answer["captioning"]
+        assert 1 <= len(caption["text"].split()) <= limit
+        assert 1 <= len(caption["tokens"]) <= min(limit, 11)
+        assert all(END < token < tokenizer().size for token in caption["tokens"])
+        assert 0 < caption["score"] <= 1
+
+
+def test_no_pictures() -> None:
+    assert generate(_head(), torch.zeros(0, 6, 16), words=WORDS, beam=3, max_tokens=5).tokens == []
+
+
+@torch.inference_mode()
+def test_pictures_do_not_disturb_each_other() -> None:
+    head = _head(2)
+    memory = _memory(head, 4)
+    together = generate(head, memory, words=WORDS, beam=3, max_tokens=9)
+    alone = [generate(head, memory[i : i + 1], words=WORDS, beam=3, max_tokens=9).tokens[0] for i in range(4)]
+    assert together.tokens == alone
