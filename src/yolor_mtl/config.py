@@ -72,7 +72,7 @@ def parse_assignments(words: Sequence[str]) -> dict[str, Any]:
     while queue:
         word = queue.pop(0)
         key, equals, value = word.removeprefix("--").partition("=")
-        if not equals and not word.startswith("--") or not all(key.split(".")):
+        if not (equals or word.startswith("--")) or not all(key.split(".")):
             raise UserError(f"cannot read the argument {word!r}; write key=value or --key value")
         if not equals:
             value = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
@@ -149,7 +149,9 @@ def check_keys(schema: type[Any], layer: Mapping[str, Any], where: str = "") -> 
             raise UserError(f"unknown key {full!r}{nearest(str(key), known)}; known: {', '.join(sorted(known))}")
         if is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
-                raise UserError(f"{full} holds keys of its own, not {value!r}; for example {full}.{_first(hints[key])}=")
+                raise UserError(
+                    f"{full} holds keys of its own, not {value!r}; for example {full}.{_first(hints[key])}="
+                )
             check_keys(cast("type[Any]", hints[key]), value, full)
 
 

@@ -17,7 +17,7 @@ box = st.tuples(corner, corner, side, side).map(lambda b: (b[0], b[1], b[0] + b[
 
 
 def test_ciou_of_shifted_squares() -> None:
-    # Overlap 1 of a union of 4 + 4 - 1 = 7; centres (1, 1) apart: 2; hull 3 x 3: diagonal 18; same shape, no third term.
+    # Overlap 1 of a union of 4 + 4 - 1 = 7; centres (1, 1) apart: 2; hull 3 x 3: diagonal 18; same shape.
     found = box_ops.ciou(torch.tensor([0.0, 0, 2, 2]), torch.tensor([1.0, 1, 3, 3]))
     assert found.item() == pytest.approx(1 / 7 - 2 / 18, abs=1e-6)
 
@@ -126,5 +126,5 @@ def test_nms_as_torchvision_within_the_picture() -> None:
 
 def test_classes_stay_apart_left_of_the_picture() -> None:
     """torchvision's own shift of classes lets these two meet: -60 + (100 + 1) = 41."""
-    boxes = torch.tensor([[41.0, 0, 100, 50], [-60, 0, -1, 50]])
+    boxes = torch.tensor([[41.0, 41, 100, 100], [-60, -60, -1, -1]])
     assert box_ops.nms(boxes, torch.tensor([0.9, 0.8]), torch.tensor([0, 1]), 0.5, 10).tolist() == [0, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from yolor_mtl.ops import draw
 
 def test_neighbouring_colours_differ() -> None:
     tints = [np.array(draw.colour(index)) for index in range(200)]
-    assert min(int(np.abs(a - b).max()) for a, b in zip(tints, tints[1:], strict=False)) > 40
+    assert min(int(np.abs(a - b).max()) for a, b in pairwise(tints)) > 40
     assert all(0 <= value <= 255 for tint in tints for value in tint.tolist())
 
 

@@ -43,7 +43,9 @@ def test_order_refused(tasks: list[Task], message: str) -> None:
 
 
 def test_total() -> None:
-    losses = {"a": LossOutput({"x": (torch.tensor(6.0), torch.tensor(3.0)), "y": (torch.tensor(5.0), torch.tensor(0.0))})}
+    losses = {
+        "a": LossOutput({"x": (torch.tensor(6.0), torch.tensor(3.0)), "y": (torch.tensor(5.0), torch.tensor(0.0))})
+    }
     tasks = [_task("a", weights={"x": 10.0}), _task("b")]
     total, parts = total_loss(tasks, losses)
     # 10 * 6 / 3, and 5 / 1: a count below one divides by one.
@@ -64,7 +66,9 @@ def _step(wanted: dict[str, dict[str, Tensor]], rows: dict[str, Tensor] | None =
     torch.manual_seed(0)
     tasks, network = build()
     network.train()
-    outputs = network(images(), rows=rows, inputs={"captioning": wanted["captioning"]} if "captioning" in wanted else None)
+    outputs = network(
+        images(), rows=rows, inputs={"captioning": wanted["captioning"]} if "captioning" in wanted else None
+    )
     total, parts = total_loss(tasks, task_losses(tasks, outputs, wanted))
     assert torch.isfinite(total)
     total.backward()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import BinaryIO
 
 import msgspec
 import numpy as np
+
+from yolor_mtl.ops.files import write_atomic
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -151,15 +152,10 @@ def _view(payload: np.ndarray, entry: _Entry) -> np.ndarray:
 
 
 def _write(path: Path, chunks: Sequence[bytes | memoryview]) -> None:
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        with os.fdopen(handle, "wb") as file:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
             file.writelines(chunks)
-        Path(temporary).replace(path)
-    except OSError:
-        # The cache only saves time: without it every start reads the annotation files again.
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+
+    # The cache only saves time: without it every start reads the annotation files again.
+    with contextlib.suppress(OSError):
+        write_atomic(path, write)

@@ -36,7 +36,7 @@ def iou(first: Tensor, second: Tensor, eps: float = 1e-7) -> Tensor:
 
 
 def ciou(first: Tensor, second: Tensor, eps: float = 1e-7) -> Tensor:
-    """Complete IoU, pair by pair: IoU less a distance and an aspect-ratio term (Zheng et al., arXiv 1911.08287, eq. 10).
+    """Complete IoU, pair by pair: IoU less a distance and an aspect-ratio term (Zheng et al., arXiv 1911.08287).
 
     Args:
         first: (..., 4) predicted boxes, pixels.

@@ -51,7 +51,7 @@ def _edge(mask: np.ndarray) -> np.ndarray:
     """Pixels of a mask that touch a pixel outside it."""
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inner
+    return np.asarray(mask & ~inner)
 
 
 def boxes(image: np.ndarray, xyxy: np.ndarray, labels: Sequence[str], tints: Sequence[Colour]) -> np.ndarray:

@@ -33,7 +33,9 @@ class Loss(Protocol):
 
     def __call__(
         self, out: Outputs, targets: Mapping[str, Tensor], used: Mapping[str, Mapping[str, Any]]
-    ) -> LossOutput: ...
+    ) -> LossOutput:
+        """Raw outputs and targets of R rows to the named terms."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -190,9 +192,11 @@ def view_named(name: str, key: str) -> View:
     Raises:
         UserError: there is no such view.
     """
-    if name == "vision" or name == "language":
-        return name
-    raise UserError(f"{key}={name!r}{nearest(name, get_args(View))}; known: {', '.join(get_args(View))}")
+    views: tuple[View, ...] = get_args(View)
+    for view in views:
+        if name == view:
+            return view
+    raise UserError(f"{key}={name!r}{nearest(name, views)}; known: {', '.join(views)}")
 
 
 def ordered(tasks: Iterable[Task]) -> list[Task]:
@@ -284,6 +288,30 @@ def decode_all(
     return results
 
 
+def update_all(
+    metrics: Mapping[str, Metric],
+    answers: Sequence[Predictions],
+    annotations: Sequence[Annotations | None],
+) -> None:
+    """Adds every image to the metrics of the tasks it is labelled for.
+
+    Args:
+        metrics: by task.
+        answers: B predictions in the original frame, by task.
+        annotations: B raw labels.
+    """
+    for answer, labels in zip(answers, annotations, strict=True):
+        for name, metric in metrics.items():
+            if labels is not None and metric.evaluates(labels):
+                metric.update(answer[name], labels)
+
+
+def fitness(metrics: Mapping[str, Metric], scores: Mapping[str, float]) -> dict[str, float]:
+    """``fitness``, the mean of the headline scores that the data allows; empty where it allows none."""
+    headlines = [scores[metric.headline] for metric in metrics.values() if metric.headline in scores]
+    return {"fitness": sum(headlines) / len(headlines)} if headlines else {}
+
+
 @dataclass(frozen=True)
 class TaskKind:
     """One line of the registry: how a block of configuration becomes a task.
@@ -292,8 +320,12 @@ class TaskKind:
         config: dataclass of the block.
         features: the block to the features its head reads; asked before the trunk is built.
         build: the block, the classes and the features' channels to the task.
+        needs: fields of :class:`LabelSpace` without which it has nothing to learn.
+        learn: the block, the classes and all captions to richer classes, before the network is built.
     """
 
     config: type[Any]
     features: Callable[[Any], tuple[str, ...]]
     build: Callable[[Any, LabelSpace, Mapping[str, FeatureInfo]], Task]
+    needs: tuple[str, ...] = ()
+    learn: Callable[[Any, LabelSpace, Iterable[str]], LabelSpace] | None = None

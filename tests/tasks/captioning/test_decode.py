@@ -27,7 +27,7 @@ def _decode() -> tuple[CaptionDecode, dict[str, torch.Tensor], CaptionHead]:
 
 
 def test_writes_with_the_live_head() -> None:
-    decode, out, head = _decode()
+    decode, _, head = _decode()
     assert decode.writer is head
     assert decode.limit == 11
 
@@ -36,9 +36,7 @@ def test_writes_with_the_live_head() -> None:
 def test_answers(beam: int, limit: int) -> None:
     decode, out, head = _decode()
     found = decode(out, {}, DecodeOptions(beam=beam, max_tokens=limit))
-    wanted = generate(
-        head, out["memory"], words=tokenizer().size, beam=max(1, beam), max_tokens=max(1, min(11, limit))
-    )
+    wanted = generate(head, out["memory"], words=tokenizer().size, beam=max(1, beam), max_tokens=max(1, min(11, limit)))
     for row, answer in enumerate(found):
         assert answer["tokens"] == wanted.tokens[row]
         assert answer["text"] == tokenizer().decode(wanted.tokens[row])

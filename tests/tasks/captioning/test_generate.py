@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -50,7 +52,12 @@ def _next(head: CaptionHead, memory: Tensor, written: list[int]) -> Tensor:
     x = head.embedding(torch.tensor([[START, *written]])) + head.positions[: len(written) + 1]
     for layer in head.layers:
         x = layer(x, *layer.cross_attention.project(memory[None]))  # type: ignore[union-attr, operator]
-    logits = head.words(x)[0, -1].clone()
+    return _allowed(head.words(x)[0, -1], written)
+
+
+def _allowed(logits: Tensor, written: list[int]) -> Tensor:
+    """Log-probabilities of the words that may come next, -inf for the others."""
+    logits = logits.clone()
     logits[[PAD, UNK, START]] = -math.inf
     logits[WORDS:] = -math.inf
     if not written:
@@ -78,7 +85,7 @@ def test_greedy_as_a_loop_without_a_cache(seed: int) -> None:
         assert found.scores[picture] == pytest.approx(sum(sums) / len(sums), abs=1e-4)
 
 
-def _beam_search(head: CaptionHead, memory: Tensor, width: int, limit: int) -> tuple[list[int], float]:
+def _beam_search(following: Callable[[list[int]], Tensor], width: int, limit: int) -> tuple[list[int], float]:
     beams: list[tuple[list[int], float, bool]] = [([], 0.0, False)]
 
     def rank(beam: tuple[list[int], float, bool]) -> float:
@@ -88,7 +95,7 @@ def _beam_search(head: CaptionHead, memory: Tensor, width: int, limit: int) -> t
         options = [beam for beam in beams if beam[2]]
         for tokens, total, done in beams:
             if not done:
-                for word, chance in enumerate(_next(head, memory, tokens).tolist()):
+                for word, chance in enumerate(following(tokens).tolist()):
                     options.append(([*tokens, word], total + chance, word == END))
         beams = sorted(options, key=rank, reverse=True)[:width]
         if all(done for _, _, done in beams):
@@ -105,7 +112,7 @@ def test_beam_search_as_a_loop(width: int) -> None:
         memory = _memory(head, 2)
         found = generate(head, memory, words=WORDS, beam=width, max_tokens=6)
         for picture in range(2):
-            tokens, score = _beam_search(head, memory[picture], width, 6)
+            tokens, score = _beam_search(partial(_next, head, memory[picture]), width, 6)
             assert found.tokens[picture] == tokens
             assert found.scores[picture] == pytest.approx(score, abs=1e-4)
 
@@ -126,10 +133,29 @@ class _Chain:
         return self.table[tokens], cache, torch.ones(len(tokens), 1)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 4))
+def test_beam_search_over_chains(seed: int, width: int) -> None:
+    """Captions of many lengths compete here: some beams are finished long before others."""
+    writer = _Chain({}, WORDS)
+    writer.table = torch.randn(WORDS, WORDS, generator=torch.Generator().manual_seed(seed)) * 2
+    writer.table[:, END] += 2
+    found = generate(writer, torch.zeros(1, 1, 1), words=WORDS, beam=width, max_tokens=6)
+
+    def following(tokens: list[int]) -> Tensor:
+        return _allowed(writer.table[[START, *tokens][-1]], tokens)
+
+    tokens, score = _beam_search(following, width, 6)
+    assert found.tokens == [tokens]
+    assert found.scores[0] == pytest.approx(score, abs=1e-4)
+
+
 def test_a_beam_finds_what_greed_misses() -> None:
     # Greedy: 4 (.6), then 6 (.5 - the best of bad words), end. Mean of ln .6, ln .4, ln 1.
     # Through 5 (.4): 7 (1), end (1): a mean of ln .4 / 3, better than (ln .6 + ln .4) / 3.
-    writer = _Chain({START: {4: 0.6, 5: 0.4}, 4: {6: 0.4, 8: 0.3, 9: 0.3}, 5: {7: 1.0}, 6: {END: 1.0}, 7: {END: 1.0}}, 10)
+    writer = _Chain(
+        {START: {4: 0.6, 5: 0.4}, 4: {6: 0.4, 8: 0.3, 9: 0.3}, 5: {7: 1.0}, 6: {END: 1.0}, 7: {END: 1.0}}, 10
+    )
     memory = torch.zeros(1, 1, 1)
     greedy = generate(writer, memory, words=10, beam=1, max_tokens=5)
     wide = generate(writer, memory, words=10, beam=2, max_tokens=5)

@@ -27,7 +27,10 @@ def test_labelled() -> None:
 
 
 def test_targets() -> None:
-    samples = [sample("language", texts={"captions": CAPTIONS[:2]}), sample("language", texts={"captions": CAPTIONS[2:]})]
+    samples = [
+        sample("language", texts={"captions": CAPTIONS[:2]}),
+        sample("language", texts={"captions": CAPTIONS[2:]}),
+    ]
     found = _labels().targets(samples)
     assert found["image"].tolist() == [0, 0, 1]
     tokens = found["tokens"]

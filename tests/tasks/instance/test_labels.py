@@ -10,7 +10,7 @@ from yolor_mtl.records import Annotations, ObjectLabel, Sample
 from yolor_mtl.tasks.detection.labels import DetectionLabels
 from yolor_mtl.tasks.instance.labels import InstanceLabels
 
-SQUARE = [8.0, 4.0, 40.0, 4.0, 40.0, 36.0, 8.0, 36.0]
+SQUARE = [10.0, 6.0, 42.0, 6.0, 42.0, 38.0, 10.0, 38.0]
 
 
 def _annotations(*segmentations: list[list[float]] | None) -> Annotations:
@@ -49,11 +49,16 @@ def test_columns() -> None:
 
 
 def test_targets() -> None:
-    samples = [_sample(_annotations([SQUARE], None, [SQUARE])), _sample(_annotations()), _sample(_annotations([SQUARE]))]
+    samples = [
+        _sample(_annotations([SQUARE], None, [SQUARE])),
+        _sample(_annotations()),
+        _sample(_annotations([SQUARE])),
+    ]
     found = InstanceLabels().targets(samples)
     assert found["mask_index"].tolist() == [[0, -1, 1], [-1, -1, -1], [2, -1, -1]]
     assert found["masks"].shape == (3, 16, 24)
     assert found["masks"].dtype == torch.uint8
+    # A cell counts where its pixel (2, 2) does: rows 6 to 37 hold the centres 6, 10, ... 34 of cells 1 to 8.
     wanted = torch.zeros(16, 24, dtype=torch.uint8)
     wanted[1:9, 2:10] = 1
     assert all(torch.equal(mask, wanted) for mask in found["masks"])

@@ -36,7 +36,8 @@ def test_multilabel_is_a_row_of_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "message"), [({"loss": "softmx"}, "did you mean 'softmax'"), ({"view": "visions"}, "did you mean 'vision'")]
+    ("block", "message"),
+    [({"loss": "softmx"}, "did you mean 'softmax'"), ({"view": "visions"}, "did you mean 'vision'")],
 )
 def test_refused(block: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -59,9 +59,7 @@ def test_multilabel_as_a_loop(layers: int) -> None:
                     p = logits[row, cls, y, x].detach().double().sigmoid()
                     hit = cls in here
                     # Lin et al., arXiv 1708.02002, eq. 5.
-                    focal -= float(
-                        0.25 * (1 - p) ** 2 * p.log() if hit else 0.75 * p**2 * (1 - p).log()
-                    )  # fmt: skip
+                    focal -= float(0.25 * (1 - p) ** 2 * p.log() if hit else 0.75 * p**2 * (1 - p).log())
                     overlap += float(soft[cls]) * hit
                     shares += float(soft[cls])
                     truths += hit

@@ -107,7 +107,10 @@ def cat(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     dark = shade(main, 0.7) if sum(main) > 220 else shade(main, 1.3)
     if rng.random() < 0.55:
         pen.line([(w * 0.3, 0.93), (w * 0.07, 0.88), (w * 0.06, 0.66), (w * 0.15, 0.56)], 0.08, dark)
-        pen.blob([(w * 0.18, 0.97), (w * 0.2, 0.7), (w * 0.42, 0.42), (w * 0.66, 0.4), (w * 0.76, 0.7), (w * 0.76, 0.99)], main)
+        pen.blob(
+            [(w * 0.18, 0.97), (w * 0.2, 0.7), (w * 0.42, 0.42), (w * 0.66, 0.4), (w * 0.76, 0.7), (w * 0.76, 0.99)],
+            main,
+        )
         for x in (0.56, 0.7):
             pen.limb((w * x, 0.62), (w * x, 0.96), 0.1, shade(main, 0.93), 0.09)
             pen.ellipse(w * (x + 0.02), 0.965, 0.06, 0.035, color=shade(main, 1.15))
@@ -123,7 +126,9 @@ def cat(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     x, y = head
     for side in (-1, 1):
         pen.polygon([(x + side * 0.17, y - 0.04), (x + side * 0.15, y - 0.28), (x + side * 0.02, y - 0.13)], main)
-        pen.polygon([(x + side * 0.13, y - 0.09), (x + side * 0.13, y - 0.22), (x + side * 0.06, y - 0.13)], (228, 160, 160))
+        pen.polygon(
+            [(x + side * 0.13, y - 0.09), (x + side * 0.13, y - 0.22), (x + side * 0.06, y - 0.13)], (228, 160, 160)
+        )
     pen.ellipse(x, y, 0.19, 0.165, color=main)
     pen.ellipse(x, y + 0.07, 0.09, 0.065, color=mix(main, (255, 252, 245), 0.5))
     for side in (-1, 1):
@@ -146,7 +151,14 @@ def horse(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     pen.limb((neck[0] - 0.03, neck[1] - 0.09), (head[0] - 0.09, head[1] - 0.03), 0.09, mane, 0.06)
     _head(pen, frame, main, shade(main, 0.75), 1.6 if not grazing else 1.3)
     for shift in (-0.05, 0.01):
-        pen.polygon([(head[0] + shift, head[1] - 0.04), (head[0] + shift + 0.015, head[1] - 0.14), (head[0] + shift + 0.05, head[1] - 0.05)], main)
+        pen.polygon(
+            [
+                (head[0] + shift, head[1] - 0.04),
+                (head[0] + shift + 0.015, head[1] - 0.14),
+                (head[0] + shift + 0.05, head[1] - 0.05),
+            ],
+            main,
+        )
 
 
 def cow(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
@@ -162,11 +174,15 @@ def cow(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     for x, y, size in ((0.33, 0.36, 0.13), (0.56, 0.48, 0.10), (0.20, 0.52, 0.07)):
         if rng.random() < 0.8:
             px, py = w * x + float(rng.uniform(-0.05, 0.05)), y + float(rng.uniform(-0.03, 0.03))
-            points = [(px + size * a, py + size * b) for a, b in ((-1, 0), (-0.4, -0.8), (0.6, -0.6), (1, 0.2), (0.1, 0.7))]
+            points = [
+                (px + size * a, py + size * b) for a, b in ((-1, 0), (-0.4, -0.8), (0.6, -0.6), (1, 0.2), (0.1, 0.7))
+            ]
             pen.blob(points, patch)
     x, y = frame.head
     for shift in (-0.08, 0.05):
-        pen.line([(x + shift, y - 0.07), (x + shift - 0.02, y - 0.17), (x + shift + 0.05, y - 0.22)], 0.045, (226, 214, 186))
+        pen.line(
+            [(x + shift, y - 0.07), (x + shift - 0.02, y - 0.17), (x + shift + 0.05, y - 0.22)], 0.045, (226, 214, 186)
+        )
     pen.blob([(x - 0.07, y - 0.05), (x - 0.21, y - 0.05), (x - 0.17, y + 0.04)], shade(main, 0.75))
     _head(pen, frame, main, (232, 186, 176), 0.9)
 
@@ -202,7 +218,9 @@ def bird(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     for x in (0.45, 0.56):
         pen.line([(w * x, 0.7), (w * x, 0.96), (w * x + 0.09, 0.98)], 0.035, (226, 140, 50))
     pen.polygon([(0.0, 0.72), (w * 0.04, 0.62), (w * 0.34, 0.42), (w * 0.36, 0.66)], dark)
-    pen.blob([(w * 0.16, 0.55), (w * 0.4, 0.34), (w * 0.66, 0.3), (w * 0.78, 0.5), (w * 0.62, 0.74), (w * 0.34, 0.74)], main)
+    pen.blob(
+        [(w * 0.16, 0.55), (w * 0.4, 0.34), (w * 0.66, 0.3), (w * 0.78, 0.5), (w * 0.62, 0.74), (w * 0.34, 0.74)], main
+    )
     pen.ellipse(w * 0.68, 0.24, 0.2, color=main)
     pen.blob([(w * 0.44, 0.6), (w * 0.7, 0.5), (w * 0.64, 0.7), (w * 0.5, 0.74)], mix(main, (255, 248, 230), 0.45))
     pen.polygon([(w * 0.68 + 0.16, 0.18), (w, 0.25), (w * 0.68 + 0.16, 0.31)], (240, 160, 44))
@@ -217,11 +235,38 @@ def flying_bird(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     beat = float(rng.uniform(0.55, 1.0)) * (1 if rng.random() < 0.6 else -0.8)
     dark = shade(main, 0.7) if sum(main) > 220 else shade(main, 1.25)
     y = 0.55
-    pen.polygon([(w * 0.50, y - 0.05), (w * 0.50, y + 0.06), (w * 0.22, y + beat * -0.1 - 0.38 * beat), (w * 0.32, y - 0.45 * beat)], shade(dark, 0.85))
+    pen.polygon(
+        [
+            (w * 0.50, y - 0.05),
+            (w * 0.50, y + 0.06),
+            (w * 0.22, y + beat * -0.1 - 0.38 * beat),
+            (w * 0.32, y - 0.45 * beat),
+        ],
+        shade(dark, 0.85),
+    )
     pen.polygon([(w * 0.02, y + 0.1), (w * 0.05, y - 0.08), (w * 0.34, y - 0.06), (w * 0.34, y + 0.08)], dark)
-    pen.blob([(w * 0.2, y + 0.02), (w * 0.42, y - 0.13), (w * 0.72, y - 0.12), (w * 0.86, y - 0.02), (w * 0.66, y + 0.13), (w * 0.4, y + 0.13)], main)
+    pen.blob(
+        [
+            (w * 0.2, y + 0.02),
+            (w * 0.42, y - 0.13),
+            (w * 0.72, y - 0.12),
+            (w * 0.86, y - 0.02),
+            (w * 0.66, y + 0.13),
+            (w * 0.4, y + 0.13),
+        ],
+        main,
+    )
     pen.ellipse(w * 0.82, y - 0.06, 0.12, color=main)
     pen.polygon([(w * 0.88, y - 0.1), (w, y - 0.02), (w * 0.88, y + 0.03)], (240, 160, 44))
     tip = y - 0.5 * beat
-    pen.polygon([(w * 0.68, y - 0.05), (w * 0.38, y), (w * 0.28, tip + 0.03), (w * 0.40, tip - 0.03), (w * 0.52, tip * 0.6 + y * 0.4)], dark)
+    pen.polygon(
+        [
+            (w * 0.68, y - 0.05),
+            (w * 0.38, y),
+            (w * 0.28, tip + 0.03),
+            (w * 0.40, tip - 0.03),
+            (w * 0.52, tip * 0.6 + y * 0.4),
+        ],
+        dark,
+    )
     pen.ellipse(w * 0.85, y - 0.08, 0.026, color=EYE)

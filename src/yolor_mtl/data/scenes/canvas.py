@@ -20,7 +20,7 @@ class Segment:
     Attributes:
         category_id: COCO's id.
         color: name of the colour (things only).
-        full: pixels it would have if nothing hid it and the picture had no border (0 for stuff).
+        full: pixels of the picture it would own if nothing hid it (0 for stuff).
     """
 
     category_id: int
@@ -79,7 +79,6 @@ class Canvas:
         """Paint a sprite with its upper left corner at (left, top), cut at the border."""
         height, width = sprite.alpha.shape
         inside = sprite.alpha >= 0.5
-        self.segments[segment].full += int(inside.sum())
         x0, y0 = max(0, left), max(0, top)
         x1, y1 = min(self.width, left + width), min(self.height, top + height)
         if x0 >= x1 or y0 >= y1:
@@ -88,6 +87,8 @@ class Canvas:
         here = (slice(y0, y1), slice(x0, x1))
         self.rgb[here] += (sprite.rgb[part] - self.rgb[here]) * sprite.alpha[part][..., None]
         self.owner[here][inside[part]] = segment
+        if self.segments[segment].color is not None:
+            self.segments[segment].full += int(inside[part].sum())
 
     def shadow(self, sprite: Sprite, left: int, foot: int, light: Light) -> None:
         """Darken the ground in front of a sprite with its own silhouette, squashed and leaning from the light.
@@ -124,4 +125,5 @@ class Canvas:
         grain = (noise & 7).astype(np.float32) - np.float32(3.5)
         lit = self.rgb * (field[..., None] * np.asarray(light.tint, dtype=np.float32))
         lit += grain[..., None]
-        return np.clip(lit, 0, 255, out=lit).astype(np.uint8)
+        np.clip(lit, 0, 255, out=lit)
+        return np.asarray(lit.astype(np.uint8))

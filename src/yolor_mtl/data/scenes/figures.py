@@ -33,7 +33,14 @@ def person(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
         pen.limb((foot - 0.01, 0.972), (foot + 0.05, 0.977), 0.05, (50, 42, 40))
     _arm(pen, x, -1, pose, shade(main, 0.78), shade(skin, 0.9))
     if dress:
-        flare = [(x - 0.10, 0.22), (x + 0.10, 0.22), (x + 0.09, 0.42), (x + 0.19, 0.72), (x - 0.19, 0.72), (x - 0.09, 0.42)]
+        flare = [
+            (x - 0.10, 0.22),
+            (x + 0.10, 0.22),
+            (x + 0.09, 0.42),
+            (x + 0.19, 0.72),
+            (x - 0.19, 0.72),
+            (x - 0.09, 0.42),
+        ]
         pen.polygon(flare, main)
         pen.line([(x - 0.09, 0.43), (x + 0.09, 0.43)], 0.025, shade(main, 0.65))
     else:
@@ -113,7 +120,9 @@ def kite(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     tail = [(x, 0.62), (x + bend, 0.74), (x - bend, 0.87), (x + bend * 0.5, 1.0)]
     pen.line(tail, 0.022, shade(main, 0.7))
     for px, py in tail[1:]:
-        pen.polygon([(px - 0.06, py - 0.035), (px + 0.06, py + 0.035), (px + 0.06, py - 0.035), (px - 0.06, py + 0.035)], main)
+        pen.polygon(
+            [(px - 0.06, py - 0.035), (px + 0.06, py + 0.035), (px + 0.06, py - 0.035), (px - 0.06, py + 0.035)], main
+        )
 
 
 def ball(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
@@ -131,7 +140,9 @@ def ball(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
         pen.polygon(_regular(0.5, 0.5, 0.17, 5, -90), pale)
         for index in range(5):
             angle = math.radians(-90 + 72 * index)
-            pen.polygon(_regular(0.5 + 0.37 * math.cos(angle), 0.5 + 0.37 * math.sin(angle), 0.1, 5, 90 + 72 * index), pale)
+            pen.polygon(
+                _regular(0.5 + 0.37 * math.cos(angle), 0.5 + 0.37 * math.sin(angle), 0.1, 5, 90 + 72 * index), pale
+            )
 
 
 def _regular(x: float, y: float, radius: float, corners: int, start: float) -> list[Point]:
@@ -183,14 +194,31 @@ def stop_sign(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     white: Rgb = (252, 250, 246)
     t, left, cell, top, low = 0.035, x - r * 0.68, r * 0.36, y - r * 0.27, y + r * 0.27
     middle = (top + low) / 2
-    pen.line([(left + cell * 0.75, top), (left, top), (left, middle), (left + cell * 0.7, middle), (left + cell * 0.7, low), (left, low)], t, white)
+    pen.line(
+        [
+            (left + cell * 0.75, top),
+            (left, top),
+            (left, middle),
+            (left + cell * 0.7, middle),
+            (left + cell * 0.7, low),
+            (left, low),
+        ],
+        t,
+        white,
+    )
     a = left + cell
     pen.line([(a, top), (a + cell * 0.8, top)], t, white)
     pen.line([(a + cell * 0.4, top), (a + cell * 0.4, low)], t, white)
     a += cell
-    pen.line([(a + 0.02, top), (a + cell * 0.72, top), (a + cell * 0.72, low), (a + 0.02, low), (a + 0.02, top)], t, white)
+    pen.line(
+        [(a + 0.02, top), (a + cell * 0.72, top), (a + cell * 0.72, low), (a + 0.02, low), (a + 0.02, top)], t, white
+    )
     a += cell
-    pen.line([(a + 0.03, low), (a + 0.03, top), (a + cell * 0.7, top), (a + cell * 0.7, middle), (a + 0.03, middle)], t, white)
+    pen.line(
+        [(a + 0.03, low), (a + 0.03, top), (a + cell * 0.7, top), (a + cell * 0.7, middle), (a + 0.03, middle)],
+        t,
+        white,
+    )
 
 
 def clock(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
@@ -235,7 +263,10 @@ def potted_plant(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     pot = pick(rng, ((190, 104, 66), (206, 196, 180), (92, 118, 148), (170, 132, 96)))
     for index in range(9):
         reach = -1 + index / 4
-        tip = (x + reach * w * 0.46 + float(rng.uniform(-0.04, 0.04)), 0.05 + 0.34 * reach * reach + float(rng.uniform(0, 0.1)))
+        tip = (
+            x + reach * w * 0.46 + float(rng.uniform(-0.04, 0.04)),
+            0.05 + 0.34 * reach * reach + float(rng.uniform(0, 0.1)),
+        )
         half = ((x + tip[0]) / 2 + reach * 0.02, (0.68 + tip[1]) / 2)
         color = shade(main, float(rng.uniform(0.72, 1.2)))
         pen.blob([(x, 0.7), (half[0] - 0.07, half[1] - 0.03), tip, (half[0] + 0.06, half[1] + 0.05)], color)

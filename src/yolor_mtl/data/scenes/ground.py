@@ -38,10 +38,10 @@ def texture(rng: np.random.Generator, weave: str) -> Floats:
         return np.asarray(large * 0.45 + smooth_noise(rng, TILE, TILE, (40, 128)) * 0.5 + fine * 0.2)
     if weave == "grain":
         return np.asarray(large * 0.35 + smooth_noise(rng, TILE, TILE, (60, 60)) * 0.3 + fine * 0.35)
-    tile = large * 0.2 + fine * 0.12
+    tile = np.asarray(large * 0.2 + fine * 0.12)
     if weave == "planks":
-        tile = tile + smooth_noise(rng, TILE, TILE, (10, 128)) * 0.25
-        tile = tile + np.repeat(rng.uniform(-0.4, 0.4, 8), TILE // 8).astype(np.float32)[None, :]
+        tile += smooth_noise(rng, TILE, TILE, (10, 128)) * 0.25
+        tile += np.repeat(rng.uniform(-0.4, 0.4, 8), TILE // 8).astype(np.float32)[None, :]
         tile[:, :: TILE // 8] -= 1.1
         return tile
     tile[:: TILE // 8] -= 0.8
@@ -174,15 +174,23 @@ def paint_mountains(
         drawn = tone[None, None, :] * face[..., None]
         depth = np.arange(top, base + 1, dtype=np.float32)[:, None] - curve[None, :]
         if snowy and layer == 0:
-            line = tall * 0.3 + smooth_noise(rng, 1, canvas.width, (1, 24))[0] * tall * 0.14
-            cap = np.clip((line[None, :] - depth) * 0.5, 0, 1) * (curve < base - tall * 0.45)[None, :]
+            # Lower peaks have less snow and low ones none.
+            high = np.clip((base - tall * 0.4 - curve) / (tall * 0.3), 0, 1)
+            line = (tall * 0.3 + smooth_noise(rng, 1, canvas.width, (1, 24))[0] * tall * 0.14) * high
+            cap = np.clip((line[None, :] - depth) * 0.5, 0, 1)
             drawn += (np.float32(244) * face[..., None] - drawn) * cap[..., None]
         drawn += (np.asarray(haze, dtype=np.float32) - drawn) * np.clip(depth / (tall + 1) * 0.5, 0, 0.5)[..., None]
         canvas.fill(top, drawn.astype(np.float32), below(curve, top, rows), canvas.stuff(category))
 
 
 def paint_sky(
-    canvas: Canvas, rng: np.random.Generator, category: int, colors: tuple[Rgb, Rgb], horizon: int, clouds: int, sun: Rgb
+    canvas: Canvas,
+    rng: np.random.Generator,
+    category: int,
+    colors: tuple[Rgb, Rgb],
+    horizon: int,
+    clouds: int,
+    sun: Rgb,
 ) -> None:
     """A graded sky down to the horizon with a glow around a sun and some clouds.
 
@@ -215,15 +223,19 @@ def _clouds(sky: Floats, rng: np.random.Generator, count: int, colors: tuple[Rgb
     """Heaps of puffs with flat, shaded undersides, painted into the sky in place."""
     rows, width = sky.shape[:2]
     sheet = Image.new("L", (width, rows))
-    draw = ImageDraw.Draw(sheet)
     for _ in range(count):
         x, y = rng.uniform(-0.05, 1.05) * width, rng.uniform(0.05, 0.8) * rows
         size = rng.uniform(0.05, 0.13) * width * (1.15 - 0.75 * y / rows)
+        # A sheet of its own, so that the cut below its flat underside does not cut its neighbours.
+        own = Image.new("L", (max(1, round(size * 4.6)), max(1, round(size * 1.5))))
+        puffs = ImageDraw.Draw(own)
+        base = size * 1.3
         for puff in np.linspace(-1, 1, int(rng.integers(5, 9))).tolist():
             r = size * (0.30 + 0.32 * (1 - puff * puff)) * rng.uniform(0.75, 1.15)
-            px, py = x + puff * size * 1.3, y - r * 0.45
-            draw.ellipse([px - r, py - r * 0.8, px + r, py + r * 0.8], fill=int(rng.integers(205, 245)))
-        draw.rectangle([x - size * 2.2, y + size * 0.1, x + size * 2.2, y + size], fill=0)
+            px, py = own.width / 2 + puff * size * 1.3, base - r * 0.45
+            puffs.ellipse([px - r, py - r * 0.8, px + r, py + r * 0.8], fill=int(rng.integers(220, 250)))
+        puffs.rectangle([0, base + size * 0.1, own.width, own.height], fill=0)
+        sheet.paste(own, (round(x - own.width / 2), round(y - base)), own)
     soft = sheet.filter(ImageFilter.BoxBlur(2))
     cover = np.asarray(soft, dtype=np.float32) / np.float32(255)
     wide = np.asarray(soft.filter(ImageFilter.BoxBlur(7)), dtype=np.float32) / np.float32(255)
@@ -234,7 +246,9 @@ def _clouds(sky: Floats, rng: np.random.Generator, count: int, colors: tuple[Rgb
     sky += (tone - sky) * cover[..., None]
 
 
-def speckle(canvas: Canvas, rng: np.random.Generator, segment: int, count: int, horizon: int, colors: tuple[Rgb, ...]) -> None:
+def speckle(
+    canvas: Canvas, rng: np.random.Generator, segment: int, count: int, horizon: int, colors: tuple[Rgb, ...]
+) -> None:
     """Small marks strewn over a segment's ground (flowers, pebbles, sparkles), larger when nearer."""
     ys = horizon + (canvas.height - horizon) * np.sqrt(rng.uniform(0.03, 1, count))
     xs = rng.uniform(0, canvas.width - 3, count)

@@ -13,7 +13,14 @@ from yolor_mtl.data.scenes.pen import Pen
 
 TRUNK: Rgb = (104, 74, 50)
 LEAVES: tuple[Rgb, ...] = ((84, 136, 62), (62, 116, 60), (112, 150, 58), (142, 158, 62), (196, 132, 48), (52, 102, 70))
-WALLS: tuple[Rgb, ...] = ((222, 202, 168), (196, 150, 120), (176, 104, 84), (206, 210, 206), (150, 158, 170), (232, 220, 196))
+WALLS: tuple[Rgb, ...] = (
+    (222, 202, 168),
+    (196, 150, 120),
+    (176, 104, 84),
+    (206, 210, 206),
+    (150, 158, 170),
+    (232, 220, 196),
+)
 ROOFS: tuple[Rgb, ...] = ((166, 72, 54), (120, 80, 62), (92, 92, 104), (186, 110, 66))
 
 
@@ -71,7 +78,12 @@ def snowy_pine(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
         low, half = 0.16 + 0.185 * index, w * 0.5 * (0.25 + 0.19 * index)
         top = max(0.0, low - 0.36)
         pen.polygon([(x, top), (x + half, low), (x - half, low)], shade(main, 0.75))
-        ragged = [(x + half * 0.7, low - 0.1), (x + half * 0.3, low - 0.06), (x, low - 0.12), (x - half * 0.35, low - 0.05)]
+        ragged = [
+            (x + half * 0.7, low - 0.1),
+            (x + half * 0.3, low - 0.06),
+            (x, low - 0.12),
+            (x - half * 0.35, low - 0.05),
+        ]
         pen.polygon([(x, top), *ragged, (x - half * 0.72, low - 0.1)], (240, 244, 250))
 
 
@@ -85,7 +97,10 @@ def palm(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
         a = math.radians(angle + float(rng.uniform(-8, 8)))
         tip = (top[0] + math.cos(a) * w * 0.46, top[1] + math.sin(a) * 0.17 + 0.13)
         half = (top[0] + math.cos(a) * w * 0.26, top[1] + math.sin(a) * 0.19 - 0.02)
-        pen.blob([top, (half[0], half[1] - 0.035), tip, (half[0], half[1] + 0.05)], shade(main, float(rng.uniform(0.75, 1.15))))
+        pen.blob(
+            [top, (half[0], half[1] - 0.035), tip, (half[0], half[1] + 0.05)],
+            shade(main, float(rng.uniform(0.75, 1.15))),
+        )
     for x in (-0.04, 0.04):
         pen.ellipse(top[0] + x, top[1] + 0.03, 0.035, color=(110, 76, 48))
 

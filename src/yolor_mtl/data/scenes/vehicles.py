@@ -22,7 +22,7 @@ def _wheel(pen: Pen, x: float, radius: float) -> None:
 def _glass(pen: Pen, corners: list[tuple[float, float]]) -> None:
     """A window with a brighter slanting reflection in its upper left."""
     pen.polygon(corners, GLASS)
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
+    (x0, y0), (x1, _), (x2, _), (x3, y3) = corners
     pen.polygon([(x0, y0), (x0 + (x1 - x0) * 0.5, y0), (x3 + (x2 - x3) * 0.15, y3), (x3, y3)], shade(GLASS, 1.4))
 
 
@@ -151,7 +151,14 @@ def boat(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
             pen.box(w * x, 0.40, w * (x + 0.085), 0.53, (96, 150, 180), 0.02)
         pen.box(w * 0.34, 0.06, w * 0.43, 0.28, shade(main, 0.7))
         pen.box(w * 0.33, 0.03, w * 0.44, 0.10, (60, 60, 66))
-    hull = [(0.0, deck), (w, deck - 0.04), (w * 0.95, deck + 0.08), (w * 0.84, 1.0), (w * 0.14, 1.0), (0.04 * w, deck + 0.1)]
+    hull = [
+        (0.0, deck),
+        (w, deck - 0.04),
+        (w * 0.95, deck + 0.08),
+        (w * 0.84, 1.0),
+        (w * 0.14, 1.0),
+        (0.04 * w, deck + 0.1),
+    ]
     pen.polygon(hull, main)
     pen.polygon([(0.0, deck), (w, deck - 0.04), (w * 0.98, deck + 0.03), (0.02 * w, deck + 0.05)], shade(main, 1.45))
     pen.polygon([(0.10 * w, 0.94), (w * 0.885, 0.93), (w * 0.84, 1.0), (w * 0.14, 1.0)], shade(main, 0.6))
@@ -173,3 +180,13 @@ def airplane(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
     pen.polygon([(w * 0.01, 0.36), (w * 0.09, 0.36), (w * 0.17, 0.48), (w * 0.09, 0.49)], shade(main, 0.85))
     pen.polygon([(w * 0.44, 0.57), (w * 0.66, 0.57), (w * 0.42, 0.98), (w * 0.33, 0.98)], shade(main, 0.84))
     pen.box(w * 0.52, 0.70, w * 0.65, 0.80, (128, 132, 140), 0.05)
+
+
+def parked_airplane(pen: Pen, main: Rgb, rng: np.random.Generator) -> None:
+    """An airliner on its wheels."""
+    w = pen.width
+    for x, top in ((0.86, 0.6), (0.50, 0.62), (0.44, 0.62)):
+        pen.line([(w * x, top), (w * x, 0.95)], 0.03, (120, 124, 130))
+        pen.ellipse(w * x, 0.95, 0.05, color=TYRE)
+        pen.ellipse(w * x, 0.95, 0.022, color=(176, 178, 184))
+    airplane(pen, main, rng)

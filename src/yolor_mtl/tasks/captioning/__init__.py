@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from yolor_mtl.models.trunks import FeatureInfo
@@ -55,7 +55,7 @@ class CaptioningConfig:
     view: str = "language"
 
 
-UNTRUE = "a caption does not say what the changed picture shows; train it on the weak view: tasks.captioning.view=language"
+UNTRUE = "a caption does not say what the changed picture shows; train it on the weak view: captioning.view=language"
 
 
 def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
@@ -66,10 +66,10 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
         raise UserError("the captions have no words; leave captioning out with tasks=[detection,instance,semantic]")
     slots = config.slots or tokenizer.size
     if slots < tokenizer.size:
-        raise UserError(f"tasks.captioning.slots={slots} is less than the vocabulary's {tokenizer.size} words")
+        raise UserError(f"captioning.slots={slots} is less than the vocabulary's {tokenizer.size} words")
     if config.width % math.lcm(4, config.heads) or config.max_tokens < 3:
         raise UserError(
-            f"tasks.captioning: width={config.width} must be a multiple of 4 and of heads={config.heads}, and "
+            f"captioning: width={config.width} must be a multiple of 4 and of heads={config.heads}, and "
             f"max_tokens={config.max_tokens} at least 3 (start, a word, end)"
         )
     head = CaptionHead(
@@ -89,7 +89,7 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
         name="captioning",
         features=tuple(config.features),
         head=head,
-        labels=CaptionLabels(tokenizer, config.max_tokens, view_named(config.view, "tasks.captioning.view")),
+        labels=CaptionLabels(tokenizer, config.max_tokens, view_named(config.view, "captioning.view")),
         loss=CaptionLoss(config.smoothing),
         weights=dict(config.weights),
         decode=CaptionDecode(head, tokenizer, config.max_tokens - 1),
@@ -99,4 +99,8 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
     )
 
 
-KIND = TaskKind(CaptioningConfig, lambda config: tuple(config.features), _build)
+def _learn(config: CaptioningConfig, space: LabelSpace, captions: Iterable[str]) -> LabelSpace:
+    return space.with_vocabulary(CaptionTokenizer.train(captions, config.slots or config.vocabulary).to_json())
+
+
+KIND = TaskKind(CaptioningConfig, lambda config: tuple(config.features), _build, needs=("vocabulary",), learn=_learn)

@@ -50,7 +50,8 @@ class Attention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """(N, T, d) to (N, heads, T, d / heads)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        parts: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return parts
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (N, heads, T, d / heads) of (N, T, d)."""
@@ -60,7 +61,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
         """(N, T, d) over keys and values (N, heads, S, d / heads)."""
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(self.split(self.query(x)), key, value, dropout_p=dropout, is_causal=causal)
+        mixed = F.scaled_dot_product_attention(
+            self.split(self.query(x)), key, value, dropout_p=dropout, is_causal=causal
+        )
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def weighed(self, x: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,11 +58,9 @@ class _BranchRow:
 
 
 def _branches(config: DetectionConfig) -> list[Branch]:
-    rows = [fill(_BranchRow, row, where="tasks.detection.branches") for row in config.branches]
+    rows = [fill(_BranchRow, row, where="detection.branches") for row in config.branches]
     return [
-        Branch(
-            row.name, tuple(row.features or config.features), row.weight, row.top_k, row.detach, row.train_only
-        )
+        Branch(row.name, tuple(row.features or config.features), row.weight, row.top_k, row.detach, row.train_only)
         for row in rows
     ]
 
@@ -70,13 +68,13 @@ def _branches(config: DetectionConfig) -> list[Branch]:
 def _check(config: DetectionConfig, branches: list[Branch], infos: Mapping[str, FeatureInfo]) -> None:
     """Refuses what would fail later without a word about the key."""
     if config.bins < 2:
-        raise UserError(f"tasks.detection.bins={config.bins}; a distance lies between two bins at least")
+        raise UserError(f"detection.bins={config.bins}; a distance lies between two bins at least")
     names = [branch.name for branch in branches]
     if not names or len(set(names)) < len(names):
-        raise UserError(f"tasks.detection.branches are named {names}; one or more are needed, each with its own name")
+        raise UserError(f"detection.branches are named {names}; one or more are needed, each with its own name")
     strides = {branch.name: [infos[name].stride for name in branch.features] for branch in branches}
     if any(stride != strides[names[0]] for stride in strides.values()):
-        raise UserError(f"tasks.detection.branches must read features of the same strides, not {strides}")
+        raise UserError(f"detection.branches must read features of the same strides, not {strides}")
 
 
 def _features(config: DetectionConfig) -> tuple[str, ...]:
@@ -103,7 +101,7 @@ def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, Featu
         name="detection",
         features=_features(config),
         head=head,
-        labels=DetectionLabels(view_named(config.view, "tasks.detection.view")),
+        labels=DetectionLabels(view_named(config.view, "detection.view")),
         loss=DetectionLoss(branches),
         weights=dict(config.weights),
         decode=DetectionDecode(branches[0].name),
@@ -112,4 +110,4 @@ def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, Featu
     )
 
 
-KIND = TaskKind(DetectionConfig, _features, _build)
+KIND = TaskKind(DetectionConfig, _features, _build, needs=("things",))

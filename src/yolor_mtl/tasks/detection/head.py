@@ -50,7 +50,8 @@ def expected_distances(box_logits: Tensor) -> Tensor:
     bins = box_logits.shape[-1] // 4
     probabilities = box_logits.unflatten(-1, (4, bins)).float().softmax(-1)
     # A sum and no matrix product: autocast would round the product to half precision, up to two pixels at stride 32.
-    return (probabilities * torch.arange(bins, device=box_logits.device, dtype=torch.float32)).sum(-1)
+    distances: Tensor = (probabilities * torch.arange(bins, device=box_logits.device, dtype=torch.float32)).sum(-1)
+    return distances
 
 
 def boxes_from_distances(distances: Tensor, anchors: Tensor) -> Tensor:

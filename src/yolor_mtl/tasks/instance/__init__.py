@@ -56,7 +56,7 @@ def _build(config: InstanceConfig, space: LabelSpace, infos: Mapping[str, Featur
         features=tuple(config.features),
         uses=("detection",),
         head=head,
-        labels=InstanceLabels(head.stride, view_named(config.view, "tasks.instance.view")),
+        labels=InstanceLabels(head.stride, view_named(config.view, "instance.view")),
         loss=InstanceLoss(head.stride),
         weights=dict(config.weights),
         decode=InstanceDecode(),
@@ -65,4 +65,4 @@ def _build(config: InstanceConfig, space: LabelSpace, infos: Mapping[str, Featur
     )
 
 
-KIND = TaskKind(InstanceConfig, lambda config: tuple(config.features), _build)
+KIND = TaskKind(InstanceConfig, lambda config: tuple(config.features), _build, needs=("things",))

@@ -63,9 +63,7 @@ class InstanceHead(nn.Module):
         inputs: Mapping[str, Tensor] | None = None,
     ) -> Outputs:
         """Named features (B, C, H, W) to the outputs named above."""
-        levels = [
-            conv(features[name]).flatten(2) for conv, name in zip(self.coefficients, self.features, strict=True)
-        ]
+        levels = [conv(features[name]).flatten(2) for conv, name in zip(self.coefficients, self.features, strict=True)]
         return {
             "coefficients": torch.cat(levels, dim=2).transpose(1, 2),
             "proto": self.proto(features[self.features[0]]),

@@ -54,9 +54,7 @@ class InstanceLoss:
         return LossOutput({"mask": (value, value.new_tensor(float(len(row))))})
 
 
-def mask_loss(
-    coefficients: Tensor, proto: Tensor, row: Tensor, boxes: Tensor, masks: Tensor, mask: Tensor
-) -> Tensor:
+def mask_loss(coefficients: Tensor, proto: Tensor, row: Tensor, boxes: Tensor, masks: Tensor, mask: Tensor) -> Tensor:
     """Sum over points of the mean cross entropy over the cells whose centres lie in each point's box.
 
     A box without a cell's centre adds nothing.

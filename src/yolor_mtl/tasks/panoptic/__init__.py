@@ -39,4 +39,4 @@ def _build(config: PanopticConfig, space: LabelSpace, infos: Mapping[str, Featur
     )
 
 
-KIND = TaskKind(PanopticConfig, lambda config: (), _build)
+KIND = TaskKind(PanopticConfig, lambda config: (), _build, needs=("things", "semantic"))

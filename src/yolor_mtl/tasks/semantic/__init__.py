@@ -36,7 +36,7 @@ class SemanticConfig:
     view: str = "vision"
 
 
-ONE_CLASS = "a softmax has one class a pixel, mixed pictures have two; set tasks.semantic.loss=multilabel or mixup=0"
+ONE_CLASS = "a softmax has one class a pixel, mixed pictures have two; set semantic.loss=multilabel or mixup=0"
 
 LOSSES = {"softmax": SoftmaxLoss, "multilabel": MultilabelLoss}
 
@@ -46,13 +46,13 @@ def _build(config: SemanticConfig, space: LabelSpace, infos: Mapping[str, Featur
         raise UserError("the data has no panoptic labels and no pixel maps; leave semantic out with tasks=[...]")
     if config.loss not in LOSSES:
         known = f"{nearest(config.loss, LOSSES)}; there are: {', '.join(LOSSES)}"
-        raise UserError(f"unknown tasks.semantic.loss={config.loss!r}{known}")
+        raise UserError(f"unknown semantic.loss={config.loss!r}{known}")
     head = SemanticHead(config.feature, infos[config.feature], len(space.semantic), implicit=config.implicit)
     return Task(
         name="semantic",
         features=(config.feature,),
         head=head,
-        labels=SemanticLabels(space, head.stride, view_named(config.view, "tasks.semantic.view")),
+        labels=SemanticLabels(space, head.stride, view_named(config.view, "semantic.view")),
         loss=LOSSES[config.loss](),
         weights=dict(config.weights),
         decode=SemanticDecode(),
@@ -62,4 +62,4 @@ def _build(config: SemanticConfig, space: LabelSpace, infos: Mapping[str, Featur
     )
 
 
-KIND = TaskKind(SemanticConfig, lambda config: (config.feature,), _build)
+KIND = TaskKind(SemanticConfig, lambda config: (config.feature,), _build, needs=("semantic",))

@@ -49,5 +49,3 @@ class SemanticLabels:
         layers = max(len(layer) for layer in maps)
         padded = [torch.cat((m, m[-1:].expand(layers - len(m), -1, -1))) for m in maps]
         return {"maps": torch.stack([m[:, half :: self.stride, half :: self.stride] for m in padded])}
-
-

@@ -42,8 +42,8 @@ class MultilabelLoss:
         logits = out["logits"].float()
         wanted, known = multilabel_targets(targets["maps"], logits.shape[1])
         # Nothing of an unlabelled pixel may reach the loss: not its error, and not its share in the dice sums.
-        # With the sign turned where the class holds, sigmoid(error) is what is missing to the truth, and softplus(error)
-        # the cross entropy: half the passes over (R, C, h, w) of the formula as it is printed.
+        # With the sign turned where the class holds, sigmoid(error) is what is missing to the truth and
+        # softplus(error) the cross entropy: half the passes over (R, C, h, w) of the formula as it is printed.
         error = logits * (1 - 2 * wanted)
         balance = (1 - self.alpha) + (2 * self.alpha - 1) * wanted
         focal = (balance * error.sigmoid().pow(self.gamma) * F.softplus(error) * known).sum()

@@ -1,0 +1,197 @@
+"""The one place where layers meet: configuration and classes to tasks, and tasks to one network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yolor_mtl.config import check_keys, fill, nearest, packaged
+from yolor_mtl.data.coco import CocoDataset
+from yolor_mtl.models.fuse import fuse
+from yolor_mtl.models.network import Network
+from yolor_mtl.models.trunks import build_trunk
+from yolor_mtl.models.weights import load_state, read_weights, save_weights
+from yolor_mtl.records import LabelSpace, UserError
+from yolor_mtl.tasks import TASKS
+from yolor_mtl.tasks.base import Task, ordered
+
+
+@dataclass
+class ModelConfig:
+    """A network as one row of configuration.
+
+    Attributes:
+        imgsz: side of the square frame it is meant for, pixels.
+        trunk: ``kind`` and that trunk's own keys.
+        tasks: task -> its block.
+    """
+
+    imgsz: int = 640
+    trunk: dict[str, Any] = field(default_factory=dict)
+    tasks: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with the tasks that train, decode and score its outputs.
+
+    Attributes:
+        config: the row it was built from.
+        space: the classes and the vocabulary.
+        tasks: in the order in which they run.
+        network: the network.
+    """
+
+    config: ModelConfig
+    space: LabelSpace
+    tasks: tuple[Task, ...]
+    network: Network
+
+    def inference(self) -> Model:
+        """Turns the network into its inference form, in place: evaluation mode, training branches gone, fused."""
+        for head in self.network.heads.values():
+            if callable(drop := getattr(head, "inference", None)):
+                drop()
+        fuse(self.network)
+        return self
+
+    def parameters_by_part(self) -> dict[str, int]:
+        """Learnable values of the trunk and of each head."""
+        parts = {"trunk": self.network.trunk, **self.network.heads}
+        return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+
+
+def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> ModelConfig:
+    """The row of a shipped network or of a YAML file, with changes such as ``{"semantic": {"loss": "multilabel"}}``.
+
+    Args:
+        name: a shipped name such as ``nano``, or a path that ends in ``.yaml``.
+        overrides: ``trunk`` or a task's name -> keys to change.
+
+    Raises:
+        UserError: unknown name, part or key.
+    """
+    row = packaged("models", name)
+    config = fill(ModelConfig, row, where=f"model {name}")
+    for part, changes in (overrides or {}).items():
+        if not isinstance(changes, Mapping):
+            raise UserError(f"{part}={changes!r}: name a key of it, such as {part}.{_a_key(part)}=...")
+        if part == "trunk":
+            config.trunk = {**config.trunk, **changes}
+        elif part in config.tasks:
+            config.tasks[part] = {**(config.tasks[part] or {}), **changes}
+        else:
+            raise UserError(f"model {name} has no part {part!r}{nearest(part, ['trunk', *config.tasks])}")
+    for task, block in config.tasks.items():
+        if task not in TASKS:
+            raise UserError(f"model {name}: no task {task!r}{nearest(task, TASKS)}; there are: {', '.join(TASKS)}")
+        check_keys(TASKS[task].config, block or {}, task)
+    return config
+
+
+def _a_key(part: str) -> str:
+    keys = getattr(TASKS[part].config, "__dataclass_fields__", {}) if part in TASKS else {"width": None}
+    return next(iter(keys), "key")
+
+
+def possible_tasks(config: ModelConfig, space: LabelSpace) -> list[str]:
+    """Tasks of a row that the classes allow: a data set without captions trains the others."""
+    return [name for name in config.tasks if all(getattr(space, need) for need in TASKS[name].needs)]
+
+
+def build_model(config: ModelConfig, space: LabelSpace, only: Sequence[str] = ()) -> Model:
+    """Assembles tasks and the network.
+
+    Args:
+        config: the row.
+        space: classes and vocabulary.
+        only: tasks to build; all that the row names by default.
+
+    Raises:
+        UserError: a task is unknown, needs another that is not asked for, or needs classes that do not exist.
+    """
+    names = list(only) or list(config.tasks)
+    for name in names:
+        if name not in config.tasks:
+            known = ", ".join(config.tasks)
+            raise UserError(f"tasks: this model has no task {name!r}{nearest(name, config.tasks)}; it has: {known}")
+    blocks = {name: fill(TASKS[name].config, config.tasks[name] or {}, where=name) for name in names}
+    features = {name: TASKS[name].features(block) for name, block in blocks.items()}
+    trunk = build_trunk(config.trunk, {feature for needed in features.values() for feature in needed})
+    tasks = tuple(ordered(TASKS[name].build(block, space, trunk.feature_info) for name, block in blocks.items()))
+    network = Network(
+        trunk,
+        {task.name: task.head for task in tasks if task.head is not None},
+        {task.name: task.features for task in tasks if task.head is not None},
+        {task.name: task.reads for task in tasks},
+    )
+    kept = ModelConfig(config.imgsz, dict(config.trunk), {name: asdict(block) for name, block in blocks.items()})
+    return Model(kept, space, tasks, network.to(memory_format=torch.channels_last))
+
+
+def save_model(
+    model: Model,
+    path: Path,
+    state: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Writes weights that carry all that is needed to use them: network, classes, vocabulary, input size.
+
+    Args:
+        model: the model.
+        path: the ``.safetensors`` file.
+        state: the weights; the network's own by default.
+        extra: further metadata.
+        dtype: floating-point weights are stored as this.
+    """
+    metadata = {"config": json.dumps(asdict(model.config)), "label_space": model.space.to_json(), **(extra or {})}
+    save_weights(path, model.network.state_dict() if state is None else state, metadata, dtype)
+
+
+def load_model(path: Path, only: Sequence[str] = ()) -> Model:
+    """A model from weights that :func:`save_model` wrote, in evaluation mode.
+
+    Args:
+        path: the file.
+        only: tasks to build; all that were trained by default.
+
+    Raises:
+        UserError: the file is missing, cut off, foreign, or does not fit its own configuration.
+    """
+    state, metadata = read_weights(path)
+    try:
+        row = json.loads(metadata["config"])
+        space = LabelSpace.from_json(metadata["label_space"])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: its metadata is incomplete ({error}); write it anew with train") from error
+    model = build_model(fill(ModelConfig, row, where=str(path)), space, only)
+    wanted = {f"heads.{task.name}." for task in model.tasks}
+    asked = {name: value for name, value in state.items() if not name.startswith("heads.") or _of(name, wanted)}
+    load_state(model.network, asked if only else state, str(path))
+    model.network.eval()
+    return model
+
+
+def _of(name: str, prefixes: set[str]) -> bool:
+    return any(name.startswith(prefix) for prefix in prefixes)
+
+
+def learn_space(dataset: CocoDataset, config: ModelConfig) -> LabelSpace:
+    """The data set's classes, and a vocabulary learnt from its captions where there are some.
+
+    Raises:
+        UserError: a task asks for a vocabulary too small for the captions.
+    """
+    space = dataset.space
+    for name, block in config.tasks.items():
+        learn = TASKS[name].learn
+        if learn is not None and dataset.counts["texts"]:
+            space = learn(fill(TASKS[name].config, block or {}, where=name), space, dataset.captions())
+    return space

@@ -1,0 +1,82 @@
+"""Weights on disk: safetensors with what they mean in the metadata. Nothing in the file is ever executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from yolor_mtl.ops.files import write_atomic
+from yolor_mtl.records import UserError
+
+FORMAT = "yolor-mtl/1"
+"""Value of the metadata's key ``format``."""
+
+
+def save_weights(
+    path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype | None = None
+) -> None:
+    """Writes a state dict and its metadata, whole or not at all.
+
+    Args:
+        path: the file.
+        state: names to tensors; tensors that share memory are written once.
+        metadata: texts by key.
+        dtype: floating-point tensors are stored as this; as they are by default.
+    """
+    seen: set[tuple[int, torch.Size]] = set()
+    kept: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        place = (tensor.data_ptr(), tensor.shape)
+        if place in seen and tensor.numel():
+            continue
+        seen.add(place)
+        stored = tensor.detach().cpu()
+        kept[name] = (stored.to(dtype) if dtype and stored.is_floating_point() else stored).contiguous()
+    write_atomic(path, lambda temporary: save_file(kept, temporary, {"format": FORMAT, **metadata}))
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file that :func:`save_weights` wrote.
+
+    Raises:
+        UserError: no such file, not safetensors, cut off, or not ours.
+    """
+    if not path.is_file():
+        raise UserError(f"no weights file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            f"{path} was not written by yolor-mtl (its metadata has no format={FORMAT}); train writes best.safetensors"
+        )
+    return state, metadata
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Puts tensors into a module, converted to its dtypes.
+
+    Raises:
+        UserError: names or shapes do not fit; the message names the first of each kind.
+    """
+    own = module.state_dict()
+    loaded = {tensor.data_ptr() for name, tensor in own.items() if name in state}
+    missing = [name for name, tensor in own.items() if name not in state and tensor.data_ptr() not in loaded]
+    unknown = [name for name in state if name not in own]
+    wrong = [name for name in state if name in own and state[name].shape != own[name].shape]
+    if missing or unknown or wrong:
+        parts = [
+            f"{len(names)} {what} ({names[0]}, ...)"
+            for names, what in ((missing, "missing"), (unknown, "unknown"), (wrong, "of another shape"))
+            if names
+        ]
+        raise UserError(f"{where} does not fit the network: tensors {', '.join(parts)}")
+    module.load_state_dict(dict(state), strict=False)

@@ -1,0 +1,56 @@
+"""Which device computes, in which precision, and with how many loading processes."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from yolor_mtl.records import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that ``device=`` names.
+
+    Args:
+        name: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps``, or a GPU's number.
+
+    Raises:
+        UserError: it is not here; the message says what is.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+    if name.isdigit() and there["cuda"] and int(name) < torch.cuda.device_count():
+        return torch.device("cuda", int(name))
+    if there.get("cuda" if name == "gpu" else name, False):
+        return torch.device("cuda" if name == "gpu" else name)
+    found = ", ".join(kind for kind, here in there.items() if here)
+    raise UserError(f"device={name} is not here; there is {found}")
+
+
+def use_half(half: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16: ``true``, ``false``, or ``auto``, which is where the hardware has it.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    word = str(half).lower()
+    if word not in ("auto", "true", "false"):
+        raise UserError(f"half={half} must be auto, true or false")
+    return word == "true" or (word == "auto" and half_pays(device))
+
+
+def half_pays(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+
+
+def loading_processes(asked: int, device: torch.device) -> int:
+    """``workers=``; -1 leaves the cores to the network where it computes on them."""
+    if asked >= 0:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, max(1, cores // 2)) if device.type == "cpu" else min(8, cores)

@@ -1,0 +1,141 @@
+"""What happens around the steps: records, the best weights, the last state, and stopping in time."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from yolor_mtl.build import Model, save_model
+from yolor_mtl.training.average import MovingAverage
+from yolor_mtl.training.history import Row, Table
+from yolor_mtl.training.module import JointStep
+
+
+def task_sums(parts: dict[str, float]) -> dict[str, float]:
+    """Weighted loss terms ``task/term`` added up by task."""
+    sums: dict[str, float] = {}
+    for name, value in parts.items():
+        task = name.partition("/")[0]
+        sums[task] = sums.get(task, 0.0) + value
+    return sums
+
+
+class Recorder(Callback):
+    """Keeps losses and metrics, writes them, and saves weights and state at every validation.
+
+    Args:
+        model: what is trained.
+        out: the run's folder.
+        metadata: further metadata of the weights.
+        average: the averaged weights, which are those that were validated.
+        resume: go on with an earlier run's records.
+        interval: steps between two rows of ``losses.csv``.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        out: Path,
+        metadata: dict[str, str],
+        average: MovingAverage | None,
+        resume: bool,
+        interval: int = 5,
+    ) -> None:
+        self.model, self.out, self.metadata, self.average, self.interval = model, out, metadata, average, interval
+        self.losses = Table(out / "losses.csv", resume)
+        self.metrics = Table(out / "metrics.csv", resume)
+        self.best = max((row["fitness"] for row in self.metrics.rows if "fitness" in row), default=-1.0)
+        self._sums: Row = {}
+        self._steps: dict[str, int] = {}
+        self.validated_step = -1
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Adds the step's loss terms; a task without labels in this batch has no row in the mean."""
+        assert isinstance(pl_module, JointStep)
+        parts = {name: value.item() for name, value in pl_module.parts.items()}
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._steps[name] = self._steps.get(name, 0) + 1
+        if trainer.global_step % self.interval == 0:
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            moment = {"step": trainer.global_step, "seconds": round(pl_module.plan.elapsed, 2), "lr": rate}
+            self.losses.add({**moment, **task_sums(parts)})
+            for name, value in {**parts, "lr": rate}.items():
+                pl_module.log(f"train/{name}", value)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A row of ``metrics.csv``, the best weights so far, and the last state."""
+        assert isinstance(pl_module, JointStep)
+        self.validated_step = trainer.global_step
+        means = {f"loss/{name}": self._sums[name] / self._steps[name] for name in self._sums}
+        self._sums, self._steps = {}, {}
+        scores = pl_module.scores
+        if trainer.logger is not None:
+            trainer.logger.log_metrics(scores, trainer.global_step)
+        if not trainer.is_global_zero:
+            return
+        moment = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        self.metrics.add({**moment, "seconds": round(pl_module.plan.elapsed, 2), **scores, **means})
+        self.write()
+        fitness = scores.get("fitness", 0.0)
+        if fitness > self.best or not (self.out / "best.safetensors").is_file():
+            self.best = max(fitness, self.best)
+            weights = pl_module.state_dict() if self.average is None else self.average.averaged_state()
+            state = {name.removeprefix("network."): value for name, value in weights.items()}
+            save_model(self.model, self.out / "best.safetensors", state, {**self.metadata, "fitness": f"{fitness:.6f}"})
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The last state, after every epoch."""
+        self.save_state(trainer)
+
+    def save_state(self, trainer: pl.Trainer) -> None:
+        """Writes ``last.ckpt`` (whole or not at all) and the records."""
+        trainer.save_checkpoint(self.out / "last.ckpt")
+        self.write()
+
+    def write(self) -> None:
+        """Writes both tables."""
+        if self.losses.rows:
+            self.losses.write()
+        if self.metrics.rows:
+            self.metrics.write()
+
+
+class Stopper(Callback):
+    """Ends the training between two steps: on a signal, or when the time is used up."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Asks Lightning to stop."""
+        assert isinstance(pl_module, JointStep)
+        if self.signal is not None or pl_module.plan.over(trainer.global_step):
+            trainer.should_stop = True
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """While it lasts, the first Ctrl-C or SIGTERM is remembered; a second Ctrl-C interrupts at once."""
+
+        def remember(number: int, frame: FrameType | None) -> None:
+            if self.signal is not None and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.signal = number
+
+        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,113 @@
+"""One joint step of all tasks, for Lightning: one forward, the tasks' losses, one optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from yolor_mtl.build import Model
+from yolor_mtl.records import Batch
+from yolor_mtl.tasks.base import DecodeOptions, Metric, decode_all, fitness, task_losses, total_loss, update_all
+from yolor_mtl.training.config import TrainConfig
+from yolor_mtl.training.optim import adamw, set_rate
+from yolor_mtl.training.plan import Plan, rate_factor
+
+EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)
+"""Thresholds of an evaluation: AP needs the whole curve."""
+
+
+class DivergedError(Exception):
+    """A loss is no longer a number. The message names the task and the term."""
+
+
+class JointStep(pl.LightningModule):
+    """Trains and validates a :class:`Model`.
+
+    Args:
+        model: network and tasks.
+        config: the training's configuration.
+        plan: how far the training has come.
+    """
+
+    def __init__(self, model: Model, config: TrainConfig, plan: Plan) -> None:
+        super().__init__()
+        self.network = model.network
+        self.tasks = model.tasks
+        self.config = config
+        self.plan = plan
+        self.warmup = min(config.warmup, plan.steps // 10)
+        self.metrics: dict[str, Metric] = {}
+        self.parts: Mapping[str, Tensor] = {}
+        self.scores: dict[str, float] = {}
+        self.failures: dict[str, str] = {}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One optimiser; the rate is set step by step, since it may follow the clock."""
+        text = [task.name for task in self.tasks if task.labels is not None and task.labels.view == "language"]
+        return adamw(self.network, self.config, text)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Sets the learning rate."""
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        progress = self.plan.progress(self.global_step)
+        set_rate(optimizer.optimizer, rate_factor(self.global_step, progress, self.warmup, self.config.final_lr))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Scalar loss of a batch.
+
+        Raises:
+            DivergedError: a term is not finite.
+        """
+        self.failures.update(batch.failures)
+        if not len(batch.images):
+            return None
+        outputs = self.network(batch.images, rows=batch.rows, inputs=batch.targets)
+        losses = task_losses(self.tasks, outputs, batch.targets)
+        total, self.parts = total_loss(self.tasks, losses, self._mean_count)
+        for name, value in self.parts.items():
+            if not math.isfinite(value.item()):
+                raise DivergedError(f"the loss {name} is {value.item()} at step {self.global_step}")
+        return total + self._untouched(set(outputs))
+
+    def _mean_count(self, count: Tensor) -> Tensor:
+        """A loss term's divisor: the mean over processes, since Lightning averages their gradients."""
+        if self.trainer.world_size == 1:
+            return count
+        reduced = self.trainer.strategy.reduce(count.detach().clone(), reduce_op="mean")
+        assert isinstance(reduced, Tensor)
+        return reduced
+
+    def _untouched(self, ran: set[str]) -> Tensor:
+        """Zero, with a gradient of zero for the heads that had no labelled row in this batch."""
+        idle = [head for name, head in self.network.heads.items() if name not in ran]
+        zero = torch.zeros((), device=self.device)
+        return sum((0.0 * parameter.sum() for head in idle for parameter in head.parameters()), zero)
+
+    def on_validation_epoch_start(self) -> None:
+        """Fresh metrics."""
+        self.metrics = {task.name: task.metric() for task in self.tasks}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Answers of a batch into the metrics, in the pictures' own pixels."""
+        self.failures.update(batch.failures)
+        if not len(batch.images):
+            return
+        outputs = self.network(batch.images)
+        frames = [frame for frame in batch.frames if frame is not None]
+        answers = decode_all(self.tasks, outputs, frames, EVALUATION)
+        update_all(self.metrics, answers, batch.annotations)
+
+    def on_validation_epoch_end(self) -> None:
+        """Computes the scores; see :attr:`scores`."""
+        self.scores = {key: value for metric in self.metrics.values() for key, value in metric.compute().items()}
+        self.scores |= fitness(self.metrics, self.scores)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Moves our own record."""
+        return batch.to(device, non_blocking=True)

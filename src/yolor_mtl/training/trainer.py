@@ -1,0 +1,246 @@
+"""A training from configuration to weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from yolor_mtl.build import Model, build_model, learn_space, load_model, model_config, possible_tasks
+from yolor_mtl.config import to_yaml
+from yolor_mtl.data.coco import CocoDataset, open_coco
+from yolor_mtl.data.labels import Labels
+from yolor_mtl.data.loader import EvaluationSet, TrainingSet, evaluation_loader, training_loader, view_pools
+from yolor_mtl.data.schedule import Schedule, StepSampler
+from yolor_mtl.models.weights import load_state, read_weights
+from yolor_mtl.ops.device import choose_device, loading_processes, use_half
+from yolor_mtl.ops.files import write_text
+from yolor_mtl.records import UserError
+from yolor_mtl.training.average import MovingAverage
+from yolor_mtl.training.callbacks import Recorder, Stopper
+from yolor_mtl.training.config import TrainConfig, split_names
+from yolor_mtl.training.module import JointStep
+from yolor_mtl.training.plan import Plan
+from yolor_mtl.training.progress import TrainingBar
+
+EXIT_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves.
+
+    Attributes:
+        out: the run's folder.
+        scores: of the last validation.
+        failures: path -> reason of pictures that could not be read.
+        exit_code: 0 done; 1 done but pictures failed; 130 or 143 stopped by a signal with the state saved.
+    """
+
+    out: Path
+    scores: dict[str, float]
+    failures: dict[str, str] = field(default_factory=dict)
+    exit_code: int = 0
+
+
+def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
+    """Trains, validates every epoch, and leaves the run's folder.
+
+    Args:
+        config: what to do.
+        root: the data set that ``config.data`` stands for.
+        console: for progress and messages.
+
+    Raises:
+        UserError: data, network and configuration do not fit.
+        DivergedError: a loss is no longer a number; the state before it is saved.
+    """
+    out = run_folder(config)
+    pl.seed_everything(config.seed, workers=False, verbose=False)
+    data = open_coco(root, split_names(config.train))
+    held_out = open_coco(root, split_names(config.val))
+    model = prepare_model(config, data)
+    imgsz = config.imgsz or model.config.imgsz
+    _check_size(imgsz, model)
+    model.config.imgsz = imgsz
+    labels = {task.name: task.labels for task in model.tasks if task.labels is not None}
+    _check_augmentation(config, model)
+    sampler, loader = _training_data(config, data, labels, (imgsz, imgsz))
+    steps = sampler.schedule.steps * config.epochs
+    plan = Plan(steps, config.minutes)
+    closing = 1 - config.augment.close
+    sampler.calm = lambda epoch, step: plan.progress(epoch * sampler.schedule.steps + step) >= closing
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "config.yaml", to_yaml(config))
+    _announce(console, model, data, held_out, sampler.schedule, out)
+    average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
+    recorder = Recorder(model, out, {"data": str(config.data)}, average, bool(config.resume))
+    stopper = Stopper()
+    module = JointStep(model, config, plan)
+    trainer = _lightning(config, out, [*([average] if average else []), recorder, stopper, TrainingBar(console)])
+    validation = evaluation_loader(
+        EvaluationSet(held_out, (imgsz, imgsz)), batch=config.batch, workers=loader.num_workers
+    )
+    _fit(trainer, module, loader, validation, stopper, recorder, config)
+    return _finish(out, module, stopper)
+
+
+def _fit(
+    trainer: pl.Trainer,
+    module: JointStep,
+    loader: torch.utils.data.DataLoader[object],
+    validation: torch.utils.data.DataLoader[object],
+    stopper: Stopper,
+    recorder: Recorder,
+    config: TrainConfig,
+) -> None:
+    """Runs the loops; whatever ends them, records and state are on disk afterwards."""
+    checkpoint = resume_from(config.resume) if config.resume else None
+    try:
+        with stopper.listening():
+            module.plan.start()
+            trainer.fit(module, loader, validation, ckpt_path=checkpoint, weights_only=True)
+            if stopper.signal is not None:
+                recorder.save_state(trainer)
+            elif recorder.validated_step != trainer.global_step:
+                # The time ran out inside an epoch: Lightning leaves without a last validation.
+                trainer.validate(module, validation, verbose=False)
+    finally:
+        recorder.write()
+
+
+def _finish(out: Path, module: JointStep, stopper: Stopper) -> TrainResult:
+    code = 1 if module.failures else 0
+    if stopper.signal is not None:
+        code = EXIT_BY_SIGNAL[signal.Signals(stopper.signal)]
+    return TrainResult(out, dict(module.scores), dict(module.failures), code)
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """``out``, or ``runs/<name>``; a name of its own where none is given.
+
+    Raises:
+        UserError: the folder holds an earlier run that is not resumed.
+    """
+    if config.resume:
+        resumed = Path(config.resume)
+        return resumed.parent if resumed.suffix == ".ckpt" else resumed
+    if config.out or config.name:
+        folder = Path(config.out) if config.out else Path("runs") / config.name
+        if (folder / "last.ckpt").exists():
+            raise UserError(f"{folder} holds an earlier run; go on with resume={folder}, or choose another name=")
+        return folder
+    number = 1
+    while (Path("runs") / f"{Path(config.model).stem}-{number}").exists():
+        number += 1
+    return Path("runs") / f"{Path(config.model).stem}-{number}"
+
+
+def resume_from(resume: str) -> Path:
+    """The checkpoint to go on from.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(resume)
+    path = path if path.suffix == ".ckpt" else path / "last.ckpt"
+    if not path.is_file():
+        raise UserError(f"resume: no {path}; a run keeps its state there after its first epoch")
+    return path
+
+
+def prepare_model(config: TrainConfig, data: CocoDataset) -> Model:
+    """A fresh network for the data's classes, or one that starts from ``weights``.
+
+    A resumed or fine-tuned network keeps its own vocabulary; classes must be the data's.
+    """
+    row = model_config(config.model, config.network)
+    if config.weights:
+        loaded = load_model(Path(config.weights), config.tasks)
+        if loaded.space.names != data.space.names:
+            raise UserError(f"weights={config.weights} knows other classes than the data; start without weights=")
+        return loaded
+    space = learn_space(data, row)
+    model = build_model(row, space, config.tasks or possible_tasks(row, space))
+    previous = Path(config.resume or ".") / "best.safetensors"
+    if config.resume and previous.is_file():
+        load_state(model.network, read_weights(previous)[0], str(previous))
+    return model
+
+
+def _announce(
+    console: Console, model: Model, data: CocoDataset, held_out: CocoDataset, schedule: Schedule, out: Path
+) -> None:
+    """What is about to happen, in a few lines."""
+    parameters = sum(model.parameters_by_part().values())
+    console.print(f"[bold]{', '.join(task.name for task in model.tasks)}[/bold]  {parameters / 1e6:.2f} M parameters")
+    for role, part in (("train", data), ("val", held_out)):
+        counts = part.counts
+        labelled = ", ".join(f"{kind} {counts[kind]}" for kind in ("boxes", "masks", "panoptic", "stuff", "captions"))
+        console.print(f"{role} {'+'.join(part.split_names)}: {counts['images']} pictures, labelled for {labelled}")
+    rows = " + ".join(f"{count} {view}" for view, count in schedule.rows.items())
+    console.print(f"{schedule.steps} steps an epoch of {rows} pictures; everything goes to {out}/")
+
+
+def _check_size(imgsz: int, model: Model) -> None:
+    multiple = model.network.trunk.multiple
+    if imgsz % multiple:
+        near = max(multiple, round(imgsz / multiple) * multiple)
+        raise UserError(f"imgsz={imgsz} must be a multiple of {multiple}; imgsz={near} is the nearest")
+
+
+def _check_augmentation(config: TrainConfig, model: Model) -> None:
+    """Refuses an augmentation after which a task's labels would be untrue."""
+    for task in model.tasks:
+        for operation, reason in task.breaks.items():
+            if getattr(config.augment, operation) > 0:
+                raise UserError(f"augment.{operation} breaks the labels of {task.name}: {reason}")
+
+
+def _training_data(
+    config: TrainConfig, data: CocoDataset, labels: dict[str, Labels], size: tuple[int, int]
+) -> tuple[StepSampler, torch.utils.data.DataLoader[object]]:
+    pools = view_pools(data, labels)
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    schedule = Schedule(pools, config.batch, share=config.language_share, seed=config.seed, rank=rank, world=world)
+    if not schedule.steps:
+        raise UserError(f"no picture of {', '.join(data.split_names)} is labelled for {', '.join(labels)}")
+    sampler = StepSampler(schedule)
+    dataset = TrainingSet(data, labels, pools, size, config.augment)
+    device = choose_device(config.device)
+    workers = loading_processes(config.workers, device)
+    return sampler, training_loader(dataset, sampler, workers=workers, pin_memory=device.type == "cuda")
+
+
+def _lightning(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's trainer with its own talk and its own checkpoints turned off."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    device = choose_device(config.device)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return pl.Trainer(
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=local if device.index is None else [device.index],
+        num_nodes=int(os.environ.get("NUM_NODES", "1")),
+        precision="bf16-mixed" if use_half(config.half, device) else "32-true",
+        max_epochs=config.epochs,
+        check_val_every_n_epoch=config.val_every,
+        limit_val_batches=config.val_batches or 1.0,
+        num_sanity_val_steps=0,
+        gradient_clip_val=config.clip or None,
+        logger=TensorBoardLogger(save_dir=str(out), name="", version=""),
+        log_every_n_steps=5,
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
