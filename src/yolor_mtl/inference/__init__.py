@@ -1,1 +1,1 @@
-"""Using a trained network: predict, evaluate. Never imports training."""
+"""Using a trained model: answers for pictures, and scores on a data set."""

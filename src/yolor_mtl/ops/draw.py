@@ -12,6 +12,9 @@ Colour = tuple[int, int, int]
 
 GOLDEN = 0.618033988749895
 
+UNLABELLED: Colour = (90, 90, 90)
+"""Colour of pixels without a class."""
+
 
 def colour(index: int) -> Colour:
     """A colour for a class or segment; neighbours differ (hues a golden section apart)."""

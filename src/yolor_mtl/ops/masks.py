@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from contourpy import contour_generator
 from pycocotools import mask as coco_mask
 
 from yolor_mtl.records import Segmentation
@@ -52,6 +53,19 @@ class CroppedMasks:
     corners: Sequence[tuple[int, int]]
     crops: Sequence[np.ndarray]
 
+    @classmethod
+    def from_dense(cls, size: tuple[int, int], masks: Sequence[np.ndarray]) -> CroppedMasks:
+        """From masks (height, width) bool, each cut to its own extent."""
+        corners: list[tuple[int, int]] = []
+        crops: list[np.ndarray] = []
+        for mask in masks:
+            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+            if not len(rows):
+                rows = columns = np.zeros(1, dtype=int)
+            corners.append((int(columns[0]), int(rows[0])))
+            crops.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+        return cls(size, corners, crops)
+
     def __len__(self) -> int:
         return len(self.crops)
 
@@ -77,7 +91,24 @@ class CroppedMasks:
         """Pixels of each mask."""
         return [int(crop.sum()) for crop in self.crops]
 
+    def outline(self, index: int) -> np.ndarray:
+        """Outline of the largest part of mask ``index``, (P, 2) float32 of x, y in pixels; (0, 2) for an empty one."""
+        crop = np.pad(self.crops[index], 1).astype(np.float32)
+        lines = contour_generator(z=crop).lines(0.5)
+        if not lines:
+            return np.zeros((0, 2), dtype=np.float32)
+        left, top = self.corners[index]
+        # Contours run between pixel centres of the padded crop; half a pixel takes them to pixel edges.
+        shift = np.array([left - 0.5, top - 0.5])
+        return np.asarray(max(lines, key=_enclosed) + shift, dtype=np.float32)
+
     def rle(self, index: int) -> dict[str, Any]:
         """Mask ``index`` as COCO's compressed RLE with text counts, fit for JSON."""
         encoded = coco_mask.encode(np.asfortranarray(self.dense(index), dtype=np.uint8))
         return {"size": list(self.size), "counts": encoded["counts"].decode()}
+
+
+def _enclosed(line: Any) -> float:
+    """Area inside a closed line (P, 2), the shoelace formula."""
+    x, y = np.asarray(line).T
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)

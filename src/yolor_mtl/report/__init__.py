@@ -1,1 +1,1 @@
-"""The HTML report: curves, tables, pictures. Gets plain data, knows no task."""
+"""The HTML report of a run: curves, a table of scores, pictures."""

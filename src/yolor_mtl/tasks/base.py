@@ -77,6 +77,9 @@ class Metric(Protocol):
     headline: str
     """Key of ``compute()`` that counts towards ``fitness``; a number in 0..1, higher is better."""
 
+    shown: tuple[str, ...]
+    """Keys of ``compute()`` that are shown large in a report."""
+
     protocol: Mapping[str, Any]
     """How the numbers are defined: class set, splits, decoding."""
 
@@ -165,6 +168,7 @@ class Task:
         decode: raw outputs to answers.
         metric: makes a fresh metric.
         show: pictures and JSON.
+        truth: raw labels of an image labelled for its metric -> the perfect prediction.
         breaks: augmentation after which its labels no longer hold -> why, and the remedy.
     """
 
@@ -172,6 +176,7 @@ class Task:
     decode: Decode
     metric: Callable[[], Metric]
     show: Show
+    truth: Callable[[Annotations], Prediction]
     features: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()

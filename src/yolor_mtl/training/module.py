@@ -21,7 +21,7 @@ EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)
 """Thresholds of an evaluation: AP needs the whole curve."""
 
 
-class DivergedError(Exception):
+class DivergedError(ArithmeticError):
     """A loss is no longer a number. The message names the task and the term."""
 
 

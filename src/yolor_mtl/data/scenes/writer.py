@@ -13,6 +13,7 @@ from types import MappingProxyType
 from yolor_mtl.data.scenes.pictures import Entry, Job, Labels, make_picture
 from yolor_mtl.data.scenes.stuff import STUFF_IDS
 from yolor_mtl.data.scenes.things import THINGS
+from yolor_mtl.ops.files import write_text
 from yolor_mtl.records import UserError
 
 MARKER = "scenes.json"
@@ -128,7 +129,4 @@ def _write_annotations(out: Path, labels: dict[str, list[Labels]]) -> None:
 
 
 def _write_json(path: Path, content: Entry) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
-    part.replace(path)
+    write_text(path, json.dumps(content, separators=(",", ":")))

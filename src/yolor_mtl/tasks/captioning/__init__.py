@@ -16,6 +16,7 @@ from yolor_mtl.tasks.captioning.loss import CaptionLoss
 from yolor_mtl.tasks.captioning.metric import CaptionMetric
 from yolor_mtl.tasks.captioning.show import CaptionShow
 from yolor_mtl.tasks.captioning.tokenizer import SPECIALS, CaptionTokenizer
+from yolor_mtl.tasks.captioning.truth import caption_truth
 
 
 @dataclass
@@ -95,6 +96,7 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
         decode=CaptionDecode(head, tokenizer, config.max_tokens - 1),
         metric=CaptionMetric,
         show=CaptionShow(),
+        truth=caption_truth,
         breaks=dict.fromkeys(("mosaic", "mixup", "flip"), UNTRUE) if config.view == "vision" else {},
     )
 

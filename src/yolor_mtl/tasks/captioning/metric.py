@@ -20,6 +20,7 @@ class CaptionMetric:
     """
 
     headline = "caption/BLEU-4"
+    shown: tuple[str, ...] = ("caption/BLEU-4", "caption/CIDEr")
 
     def __init__(self) -> None:
         self.protocol: Mapping[str, Any] = {

@@ -16,6 +16,7 @@ from yolor_mtl.tasks.detection.labels import DetectionLabels
 from yolor_mtl.tasks.detection.loss import DetectionLoss
 from yolor_mtl.tasks.detection.metric import BoxMetric
 from yolor_mtl.tasks.detection.show import DetectionShow
+from yolor_mtl.tasks.detection.truth import box_truth
 
 
 @dataclass
@@ -107,6 +108,7 @@ def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, Featu
         decode=DetectionDecode(branches[0].name),
         metric=lambda: BoxMetric(space),
         show=DetectionShow(space),
+        truth=box_truth,
     )
 
 

@@ -26,6 +26,7 @@ class BoxMetric:
     """
 
     headline = "box/AP"
+    shown: tuple[str, ...] = ("box/AP", "box/AP50")
 
     def __init__(self, space: LabelSpace, max_det: int = 100) -> None:
         self.protocol: Mapping[str, Any] = {

@@ -14,6 +14,7 @@ from yolor_mtl.tasks.instance.labels import InstanceLabels
 from yolor_mtl.tasks.instance.loss import InstanceLoss
 from yolor_mtl.tasks.instance.metric import MaskMetric
 from yolor_mtl.tasks.instance.show import InstanceShow
+from yolor_mtl.tasks.instance.truth import mask_truth
 
 
 @dataclass
@@ -62,6 +63,7 @@ def _build(config: InstanceConfig, space: LabelSpace, infos: Mapping[str, Featur
         decode=InstanceDecode(),
         metric=lambda: MaskMetric(space),
         show=InstanceShow(),
+        truth=mask_truth,
     )
 
 

@@ -26,6 +26,7 @@ class MaskMetric:
     """
 
     headline = "mask/AP"
+    shown: tuple[str, ...] = ("mask/AP", "mask/AP50")
 
     def __init__(self, space: LabelSpace, max_det: int = 100) -> None:
         self.protocol: Mapping[str, Any] = {

@@ -11,6 +11,7 @@ from yolor_mtl.tasks.base import Task, TaskKind
 from yolor_mtl.tasks.panoptic.decode import MergeRule, PanopticDecode
 from yolor_mtl.tasks.panoptic.metric import PanopticMetric
 from yolor_mtl.tasks.panoptic.show import PanopticShow
+from yolor_mtl.tasks.panoptic.truth import segment_truth
 
 
 @dataclass
@@ -36,6 +37,7 @@ def _build(config: PanopticConfig, space: LabelSpace, infos: Mapping[str, Featur
         decode=PanopticDecode(space, rule),
         metric=lambda: PanopticMetric(space),
         show=PanopticShow(space),
+        truth=lambda annotations: segment_truth(annotations, space),
     )
 
 

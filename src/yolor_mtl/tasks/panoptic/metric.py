@@ -112,6 +112,7 @@ class PanopticMetric:
     """
 
     headline = "panoptic/PQ"
+    shown: tuple[str, ...] = ("panoptic/PQ",)
 
     def __init__(self, space: LabelSpace) -> None:
         self.protocol: Mapping[str, Any] = {

@@ -15,6 +15,7 @@ from yolor_mtl.tasks.semantic.labels import SemanticLabels
 from yolor_mtl.tasks.semantic.loss import MultilabelLoss, SoftmaxLoss
 from yolor_mtl.tasks.semantic.metric import SemanticMetric
 from yolor_mtl.tasks.semantic.show import SemanticShow
+from yolor_mtl.tasks.semantic.truth import map_truth
 
 
 @dataclass
@@ -58,6 +59,7 @@ def _build(config: SemanticConfig, space: LabelSpace, infos: Mapping[str, Featur
         decode=SemanticDecode(),
         metric=lambda: SemanticMetric(space),
         show=SemanticShow(space),
+        truth=lambda annotations: map_truth(annotations, space),
         breaks={} if config.loss == "multilabel" else {"mixup": ONE_CLASS},
     )
 

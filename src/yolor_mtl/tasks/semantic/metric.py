@@ -24,6 +24,7 @@ class SemanticMetric:
     """
 
     headline = "semantic/mIoU"
+    shown: tuple[str, ...] = ("semantic/mIoU", "semantic/FWIoU")
 
     def __init__(self, space: LabelSpace) -> None:
         self.protocol: Mapping[str, Any] = {

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from yolor_mtl.ops import draw
-from yolor_mtl.records import LabelSpace, Prediction
+from yolor_mtl.records import IGNORE, LabelSpace, Prediction
 from yolor_mtl.tasks.base import Canvas
 
 
@@ -21,9 +21,10 @@ class SemanticShow:
     def draw(self, canvas: Canvas, prediction: Prediction) -> None:
         """Adds the panel ``semantic``."""
         classes = np.asarray(prediction["map"])
-        palette = np.array([draw.colour(index) for index in range(len(self.names))], dtype=np.float32)
+        palette = np.full((IGNORE + 1, 3), draw.UNLABELLED, dtype=np.float32)
+        palette[: len(self.names)] = [draw.colour(index) for index in range(len(self.names))]
         mixed = canvas.image * 0.35 + palette[classes] * 0.65
-        shares = np.bincount(classes.ravel(), minlength=len(self.names)) / classes.size
+        shares = np.bincount(classes.ravel(), minlength=len(self.names))[: len(self.names)] / classes.size
         largest = [int(i) for i in np.argsort(-shares)[:6] if shares[i] > 0.005]
         entries = [(self.names[i], draw.colour(i)) for i in largest]
         canvas.panels["semantic"] = draw.legend(mixed.round().astype(np.uint8), entries)

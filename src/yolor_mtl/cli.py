@@ -1,0 +1,160 @@
+"""``yolor-mtl``: verbs, ``key=value``, exit codes."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from importlib import import_module
+from typing import Any
+
+from rich.console import Console
+
+from yolor_mtl.config import nearest
+from yolor_mtl.records import UserError
+
+DONE, SOME_FAILED, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb. Its module is imported when it is chosen: predicting never loads Lightning.
+
+    Attributes:
+        module: under ``yolor_mtl.commands``.
+        run: name of the function there, from words and console to an exit code.
+        schema: module and name of the dataclass of its keys, whose docstring explains them.
+        example: a command that works.
+    """
+
+    module: str
+    run: str
+    schema: tuple[str, str]
+    example: str
+
+    def function(self) -> Callable[[Sequence[str], Console], int]:
+        """The function."""
+        found: Callable[[Sequence[str], Console], int] = getattr(
+            import_module(f"yolor_mtl.commands.{self.module}"), self.run
+        )
+        return found
+
+    def keys(self) -> type[Any]:
+        """The dataclass."""
+        found: type[Any] = getattr(import_module(f"yolor_mtl.{self.schema[0]}"), self.schema[1])
+        return found
+
+
+TRAINING = ("training.config", "TrainConfig")
+
+VERBS: Mapping[str, Verb] = {
+    "demo": Verb("train", "demo", TRAINING, "yolor-mtl demo minutes=8"),
+    "train": Verb("train", "train", TRAINING, "yolor-mtl train model=nano data=path/to/coco epochs=50"),
+    "val": Verb("val", "val", ("commands.val", "ValConfig"), "yolor-mtl val model=runs/demo data=scenes split=val"),
+    "predict": Verb(
+        "predict", "predict", ("commands.predict", "PredictConfig"), "yolor-mtl predict model=runs/demo source=photos/"
+    ),
+    "data scenes": Verb(
+        "data", "scenes", ("commands.data", "ScenesConfig"), "yolor-mtl data scenes OUT --train 2000 --val 200"
+    ),
+    "data stats": Verb("data", "stats", ("commands.data", "StatsConfig"), "yolor-mtl data stats path/to/coco"),
+}
+"""The verbs by name."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code says how it went.
+
+    0 done, 1 done but some inputs failed, 2 refused, 3 stopped by a fault, 130 Ctrl-C, 143 SIGTERM.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    console, errors = Console(), Console(stderr=True)
+    try:
+        return _dispatch(given, console)
+    except UserError as error:
+        errors.print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True, highlight=False)
+        return REFUSED
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return DONE
+    except OSError as error:
+        errors.print(f"[red]error:[/red] {_plain(_system_error(error))}", soft_wrap=True, highlight=False)
+        return FAULT if error.errno in (errno.ENOSPC, errno.EIO) else REFUSED
+    except ArithmeticError as error:
+        errors.print(f"[red]stopped:[/red] {_plain(str(error))}", soft_wrap=True, highlight=False)
+        return FAULT
+
+
+def _dispatch(words: list[str], console: Console) -> int:
+    if not words or words[0] in ("help", "--help", "-h"):
+        return _overview(console)
+    if words[0] in ("version", "--version", "-V"):
+        from yolor_mtl import __version__
+
+        console.print(__version__, highlight=False)
+        return DONE
+    asked = " ".join(words[:2])
+    name = asked if asked in VERBS else words[0]
+    if name not in VERBS:
+        known = [verb for verb in VERBS if verb.startswith(f"{name} ")] or list(VERBS)
+        raise UserError(f"unknown verb {asked!r}{nearest(asked, known)}; there are: {', '.join(known)}")
+    rest = words[len(name.split()) :]
+    if {"--help", "-h", "help"} & set(rest):
+        return _explain(name, VERBS[name], console)
+    return VERBS[name].function()(rest, console)
+
+
+def _overview(console: Console) -> int:
+    console.print(
+        "[bold]yolor-mtl[/bold]: boxes, masks, a semantic map, a panoptic map and a caption in one forward pass\n"
+    )
+    for name, verb in verbs().items():
+        console.print(f"  [bold]{name:12s}[/bold] {verb.example}", highlight=False)
+    console.print("\nyolor-mtl VERB --help lists its keys. key=value and --key value both work.")
+    return DONE
+
+
+def _explain(name: str, verb: Verb, console: Console) -> int:
+    """The keys of a verb, from its dataclass."""
+    schema = verb.keys()
+    text = inspect.getdoc(schema) or ""
+    console.print(f"[bold]yolor-mtl {name}[/bold]  {text.splitlines()[0]}\n  {verb.example}\n", highlight=False)
+    notes = attribute_notes(text)
+    for entry in fields(schema):
+        default = getattr(schema(), entry.name)
+        if is_dataclass(default):
+            for inner in fields(default):
+                note = attribute_notes(inspect.getdoc(type(default)) or "").get(inner.name, "")
+                _key_line(console, f"{entry.name}.{inner.name}", getattr(default, inner.name), note)
+        else:
+            _key_line(console, entry.name, default, notes.get(entry.name, ""))
+    return DONE
+
+
+def _key_line(console: Console, key: str, default: object, note: str) -> None:
+    shown = "" if default in ("", None, [], {}) else f"={default}"
+    console.print(f"  [bold]{key}[/bold]{shown}  [dim]{note}[/dim]", highlight=False, soft_wrap=True)
+
+
+def attribute_notes(text: str) -> dict[str, str]:
+    """Names and notes of a docstring's ``Attributes:``."""
+    _, _, attributes = text.partition("Attributes:\n")
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, flags=re.MULTILINE)
+    return {name: " ".join(note.split()).replace("``", "") for name, note in entries}
+
+
+def _plain(message: str) -> str:
+    """A message without the traceback that a loading process puts around it, and without the terminal's markup."""
+    if message.startswith("Caught ") and "UserError: " in message:
+        message = message.rpartition("UserError: ")[2].strip()
+    return message.replace("[", "\\[")
+
+
+def _system_error(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

@@ -1,0 +1,66 @@
+"""What several verbs share: progress, tables, lists of failures, the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from yolor_mtl.data.named import find_data
+from yolor_mtl.inference.model import load_weights
+from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.records import UserError
+
+
+@contextmanager
+def counting(console: Console, title: str, total: int | None = None) -> Iterator[Progress]:
+    """A progress bar with one line; quiet where the output is no terminal."""
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        progress.add_task(title, total=total)
+        yield progress
+
+
+def data_root(data: str, console: Console) -> Path:
+    """:func:`find_data` with a progress bar."""
+    with counting(console, "drawing scenes") as progress:
+        line = progress.task_ids[0]
+        return find_data(data, lambda done, total: progress.update(line, completed=done, total=total))
+
+
+def split_list(value: Any) -> list[str]:
+    """``split=a`` or ``split=[a,b]``."""
+    return [str(name) for name in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def print_table(console: Console, title: str, rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
+    """A table on the terminal."""
+    table = Table(*headings, title=title, title_justify="left", header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def report_failures(console: Console, failures: dict[str, str]) -> int:
+    """Lists what could not be read; the exit code that follows."""
+    for path, reason in failures.items():
+        console.print(f"[yellow]skipped[/yellow] {path}: {reason}", soft_wrap=True, highlight=False)
+    if failures:
+        console.print(f"{len(failures)} pictures could not be read and were left out")
+    return 1 if failures else 0
+
+
+def make_predictor(model: str, tasks: list[str] | None, device: str, half: str, imgsz: int) -> Predictor:
+    """The predictor that ``model=`` names.
+
+    Raises:
+        UserError: ``model=`` is missing or cannot be used.
+    """
+    if not model:
+        raise UserError("model= is missing; give a .safetensors file or a run's folder, such as runs/NAME")
+    return Predictor(load_weights(model, tasks or []), device, half, imgsz)

@@ -1,0 +1,81 @@
+"""``yolor-mtl predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from yolor_mtl.commands.common import counting, make_predictor, report_failures
+from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.inference.sources import find_pictures
+from yolor_mtl.inference.writer import PredictionWriter
+from yolor_mtl.records import UserError
+from yolor_mtl.tasks.base import DecodeOptions
+
+
+@dataclass
+class PredictConfig:
+    """Answers for pictures: one drawn picture each, and ``predictions.jsonl``.
+
+    Attributes:
+        model: a ``.safetensors``, or a run's folder.
+        source: a picture, a folder, or a pattern such as ``"photos/*.jpg"``.
+        out: the folder to write.
+        tasks: tasks to run; all that were trained by default.
+        conf: boxes below this score are dropped.
+        iou: overlap above which the weaker of two boxes of a class is dropped.
+        max_det: greatest number of boxes a picture.
+        beam: width of the caption's beam search; 1 is greedy.
+        imgsz: side of the square frame, pixels; 0 takes the model's own.
+        batch: pictures at once.
+        device: auto, cpu, cuda, mps, or a GPU's number.
+        half: auto, true (bfloat16) or false (fp32).
+        json: print the summary as JSON.
+    """
+
+    model: str = ""
+    source: str = ""
+    out: str = "runs/predict"
+    tasks: list[str] | None = None
+    conf: float = 0.25
+    iou: float = 0.7
+    max_det: int = 300
+    beam: int = 1
+    imgsz: int = 0
+    batch: int = 8
+    device: str = "auto"
+    half: str = "auto"
+    json: bool = False
+
+
+def predict(words: Sequence[str], console: Console) -> int:
+    """``yolor-mtl predict``."""
+    config = fill(PredictConfig, parse_assignments(words))
+    if not config.source:
+        raise UserError("source= is missing; give a picture, a folder or a pattern")
+    paths = find_pictures(config.source)
+    predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
+    options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
+    quiet = Console(quiet=True) if config.json else console
+    with PredictionWriter(Path(config.out)) as writer, counting(quiet, "predicting", len(paths)) as progress:
+        line = progress.task_ids[0]
+
+        def failed(path: Path, reason: str) -> None:
+            writer.fail(path, reason)
+            progress.advance(line)
+
+        for result in predictor.predict_files(paths, options, failed, config.batch):
+            picture = writer.add(result)
+            progress.advance(line)
+            if not config.json and len(paths) <= 20:
+                console.print(f"{picture}  {result.summary()}", soft_wrap=True, highlight=False)
+    failures = {entry["path"]: entry["reason"] for entry in writer.failures}
+    done = len(paths) - len(failures)
+    if config.json:
+        console.print_json(data={"out": config.out, "pictures": done, "failures": writer.failures})
+        return 1 if failures else 0
+    console.print(f"{done} pictures and predictions.jsonl in {config.out}/")
+    return report_failures(console, failures)

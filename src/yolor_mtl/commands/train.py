@@ -1,0 +1,87 @@
+"""``yolor-mtl train`` and ``yolor-mtl demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from yolor_mtl.commands.common import data_root, make_predictor, report_failures
+from yolor_mtl.commands.val import build_report, print_scores, run_evaluation
+from yolor_mtl.config import parse_assignments
+from yolor_mtl.data.coco import open_coco
+from yolor_mtl.report.page import write_report
+from yolor_mtl.tasks import TASKS
+from yolor_mtl.training.config import TrainConfig, split_names, train_config
+from yolor_mtl.training.history import read_rows
+from yolor_mtl.training.progress import clock
+from yolor_mtl.training.trainer import TrainResult
+from yolor_mtl.training.trainer import train as run_training
+
+
+def train(words: Sequence[str], console: Console) -> int:
+    """``yolor-mtl train``."""
+    return _run(_configured(parse_assignments(words), "default"), console)
+
+
+def demo(words: Sequence[str], console: Console) -> int:
+    """``yolor-mtl demo``: scenes, a short training from nothing, evaluation and the report."""
+    given = parse_assignments(words)
+    if not {"out", "name", "resume"} & set(given):
+        given["out"] = "runs/demo"
+        _forget_last_demo(Path("runs/demo"))
+    config = _configured(given, "demo")
+    code = _run(config, console)
+    if code in (0, 1):
+        console.print(f"\nNow look at [bold]{config.out or 'the run'}/report.html[/bold], or try it on a picture:")
+        console.print(f"  yolor-mtl predict model={config.out} source=PICTURE_OR_FOLDER", highlight=False)
+    return code
+
+
+def _forget_last_demo(out: Path) -> None:
+    """A demo starts anew: the state of the last one goes, so that it is not taken for a run to go on with."""
+    for name in ("last.ckpt", "best.safetensors"):
+        (out / name).unlink(missing_ok=True)
+
+
+def _configured(given: Mapping[str, Any], recipe: str) -> TrainConfig:
+    """Keys that are parts of the network apart from those of the training."""
+    parts = {key: value for key, value in given.items() if key == "trunk" or key in TASKS}
+    return train_config({key: value for key, value in given.items() if key not in parts}, parts, recipe)
+
+
+def _run(config: TrainConfig, console: Console) -> int:
+    """Trains, scores the best weights and writes the report."""
+    root = data_root(config.data, console)
+    result = run_training(config, root, console)
+    failures = dict(result.failures)
+    if result.exit_code in (0, 1):
+        failures |= _report(config, result, root, console)
+    else:
+        console.print(f"stopped; the state is kept, go on with resume={result.out}", highlight=False)
+    code = report_failures(console, failures)
+    return result.exit_code or code
+
+
+def _report(config: TrainConfig, result: TrainResult, root: Path, console: Console) -> dict[str, str]:
+    """Scores of the best weights and ``report.html``; what could not be read."""
+    weights = result.out / "best.safetensors"
+    predictor = make_predictor(str(weights), None, config.device, config.half, 0)
+    dataset = open_coco(root, split_names(config.val))
+    evaluation = run_evaluation(predictor, dataset, console, batch=config.batch, workers=config.workers)
+    evaluation.write(result.out / "val")
+    losses, metrics = (read_rows(result.out / name) for name in ("losses.csv", "metrics.csv"))
+    facts = [
+        ("network", config.model),
+        ("data", f"{config.data} ({' + '.join(split_names(config.train))})"),
+        ("time", clock(losses[-1]["seconds"] if losses else 0)),
+        ("steps", f"{int(losses[-1]['step']) if losses else 0:,}"),
+    ]
+    title = f"{config.model} on {config.data}"
+    report = build_report(title, facts, predictor, dataset, evaluation, config.plots, losses, metrics)
+    write_report(report, result.out / "report.html")
+    print_scores(console, evaluation)
+    console.print(f"weights, tables and report.html in {result.out}/", highlight=False)
+    return evaluation.failures

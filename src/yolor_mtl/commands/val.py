@@ -1,0 +1,146 @@
+"""``yolor-mtl val``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from yolor_mtl.commands.common import counting, data_root, make_predictor, print_table, report_failures, split_list
+from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.data.coco import CocoDataset, open_coco
+from yolor_mtl.data.named import SCENES
+from yolor_mtl.inference.evaluator import EVALUATION, Evaluation, evaluate
+from yolor_mtl.inference.gallery import examples, labelled_first
+from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.report.page import Report, write_report
+from yolor_mtl.tasks.base import DecodeOptions
+
+
+@dataclass
+class ValConfig:
+    """Scores of a model on labelled pictures: a table, ``metrics.json``, results in COCO's formats, a report.
+
+    Attributes:
+        model: a ``.safetensors``, or a run's folder.
+        data: a folder in COCO's layout, a YAML file, or the word scenes.
+        split: split or splits to evaluate on.
+        out: the folder to write.
+        tasks: tasks to score; all that were trained by default.
+        conf: boxes below this score are dropped; AP needs it low.
+        iou: overlap above which the weaker of two boxes of a class is dropped.
+        max_det: greatest number of boxes a picture.
+        beam: width of the caption's beam search; 1 is greedy.
+        imgsz: side of the square frame, pixels; 0 takes the model's own.
+        batch: pictures at once.
+        workers: processes that load pictures; -1 chooses.
+        device: auto, cpu, cuda, mps, or a GPU's number.
+        half: auto, true (bfloat16) or false (fp32).
+        plots: pictures in the report.
+        json: print the scores as JSON.
+    """
+
+    model: str = ""
+    data: str = SCENES
+    split: Any = "val"
+    out: str = "runs/val"
+    tasks: list[str] | None = None
+    conf: float = 0.001
+    iou: float = 0.7
+    max_det: int = 300
+    beam: int = 1
+    imgsz: int = 0
+    batch: int = 16
+    workers: int = -1
+    device: str = "auto"
+    half: str = "auto"
+    plots: int = 12
+    json: bool = False
+
+
+def val(words: Sequence[str], console: Console) -> int:
+    """``yolor-mtl val``."""
+    config = fill(ValConfig, parse_assignments(words))
+    quiet = Console(quiet=True) if config.json else console
+    predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
+    dataset = open_coco(data_root(config.data, quiet), split_list(config.split))
+    if config.conf > 0.01:
+        quiet.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
+    options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
+    evaluation = run_evaluation(predictor, dataset, quiet, options, config.batch, config.workers)
+    out = Path(config.out)
+    evaluation.write(out)
+    facts = [("model", config.model), ("data", f"{config.data} {'+'.join(dataset.split_names)}")]
+    report = build_report("Evaluation", facts, predictor, dataset, evaluation, config.plots)
+    write_report(report, out / "report.html")
+    if config.json:
+        console.print_json(data={**evaluation.scores, "protocol": evaluation.protocol})
+        return 1 if evaluation.failures else 0
+    print_scores(console, evaluation)
+    console.print(f"metrics.json, result files and report.html in {out}/")
+    return report_failures(console, evaluation.failures)
+
+
+def run_evaluation(
+    predictor: Predictor,
+    dataset: CocoDataset,
+    console: Console,
+    options: DecodeOptions = EVALUATION,
+    batch: int = 16,
+    workers: int = -1,
+) -> Evaluation:
+    """:func:`evaluate` with a progress bar."""
+    with counting(console, "evaluating", len(dataset)) as progress:
+        line = progress.task_ids[0]
+        return evaluate(
+            predictor,
+            dataset,
+            options=options,
+            batch=batch,
+            workers=workers,
+            progress=lambda done: progress.advance(line, done),
+        )
+
+
+def print_scores(console: Console, evaluation: Evaluation) -> None:
+    """All scores in one table, each group under its protocol."""
+    rows = [(key, "-" if value == -1 else f"{value:.4f}") for key, value in evaluation.scores.items()]
+    print_table(console, "scores", rows, ("metric", "value"))
+    for key, text in evaluation.protocol.items():
+        if isinstance(text, str):
+            console.print(f"[dim]{key}: {text}[/dim]", soft_wrap=True, highlight=False)
+
+
+def build_report(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    predictor: Predictor,
+    dataset: CocoDataset,
+    evaluation: Evaluation,
+    plots: int,
+    losses: Sequence[dict[str, float]] = (),
+    metrics: Sequence[dict[str, float]] = (),
+) -> Report:
+    """A report with pictures of the data set."""
+    chosen = labelled_first(dataset, predictor.model, plots) if plots else []
+    parameters = sum(predictor.model.parameters_by_part().values())
+    return Report(
+        title=title,
+        facts=[*facts, ("parameters", f"{parameters / 1e6:.2f} M"), ("pictures", f"{len(dataset):,}")],
+        scores=evaluation.scores,
+        headlines=headlines(evaluation),
+        protocol=evaluation.protocol,
+        losses=losses,
+        metrics=metrics,
+        examples=list(examples(predictor, dataset, chosen, DecodeOptions())),
+        failures=evaluation.failures,
+    )
+
+
+def headlines(evaluation: Evaluation) -> list[str]:
+    """Keys of the scores that are shown large."""
+    keys = [key for metric in evaluation.metrics.values() for key in metric.shown]
+    return [key for key in keys if key in evaluation.scores]

@@ -1,0 +1,97 @@
+"""The Python door: ``YOLORMTL``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from yolor_mtl.build import Model, load_model
+from yolor_mtl.inference.predictor import Picture, Predictor
+from yolor_mtl.inference.result import Result
+from yolor_mtl.inference.sources import find_pictures
+from yolor_mtl.records import UserError
+from yolor_mtl.tasks.base import DecodeOptions
+
+
+class YOLORMTL:
+    """A trained model.
+
+    Args:
+        weights: a ``.safetensors`` that ``train`` wrote.
+        tasks: tasks to run; all that were trained by default.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a GPU's number.
+        half: ``auto``, ``true`` or ``false``; ``auto`` is bfloat16 where the hardware has it.
+        imgsz: side of the square frame, pixels; 0 takes the model's own.
+
+    Raises:
+        UserError: the weights or the device cannot be used; the message says why.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path,
+        *,
+        tasks: Iterable[str] = (),
+        device: str = "auto",
+        half: str | bool = "auto",
+        imgsz: int = 0,
+    ) -> None:
+        self._predictor = Predictor(load_weights(str(weights), list(tasks)), device, str(half), imgsz)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class index -> name of things."""
+        return dict(enumerate(self._predictor.model.space.names))
+
+    def predict(
+        self,
+        source: Picture | Iterable[Picture],
+        *,
+        conf: float = 0.25,
+        iou: float = 0.7,
+        max_det: int = 300,
+        beam: int = 1,
+        batch: int = 8,
+    ) -> list[Result]:
+        """Answers for one picture, a folder, a pattern, or many pictures.
+
+        Args:
+            source: a path, folder or pattern, encoded bytes, a PIL picture, an (H, W, 3) uint8 RGB array, a
+                (3, H, W) uint8 tensor, or an iterable of these.
+            conf: boxes below this score are dropped.
+            iou: overlap above which the weaker of two boxes of a class is dropped.
+            max_det: greatest number of boxes a picture.
+            beam: width of the caption's beam search.
+            batch: pictures at once.
+
+        Raises:
+            UserError: there is nothing there.
+            UnreadableImageError: a picture cannot be read.
+        """
+        pictures: Iterable[Picture]
+        if isinstance(source, str | Path):
+            pictures = find_pictures(str(source))
+        elif isinstance(source, bytes | Image.Image | np.ndarray | Tensor):
+            pictures = [source]
+        else:
+            pictures = source
+        options = DecodeOptions(conf=conf, iou=iou, max_det=max_det, beam=beam)
+        return list(self._predictor.predict(pictures, options, batch))
+
+
+def load_weights(name: str, tasks: list[str]) -> Model:
+    """The model that ``model=`` names.
+
+    Raises:
+        UserError: it is not a weights file.
+    """
+    path = Path(name)
+    if path.is_dir() and (path / "best.safetensors").is_file():
+        path = path / "best.safetensors"
+    if path.suffix != ".safetensors":
+        raise UserError(f"model={name}: a .safetensors file is needed, such as runs/NAME/best.safetensors")
+    return load_model(path, tasks)

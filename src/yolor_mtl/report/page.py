@@ -1,0 +1,105 @@
+"""One self-contained HTML page: it needs no network and no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from PIL import Image
+
+from yolor_mtl.ops.files import write_text
+from yolor_mtl.report.curves import curve
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture of the report.
+
+    Attributes:
+        title: for example the file's name.
+        answer: what the model says, drawn.
+        truth: what the labels say, drawn; ``None`` without labels.
+        caption: the model's sentence.
+        references: the labels' sentences.
+        note: for example a score.
+    """
+
+    title: str
+    answer: Image.Image
+    truth: Image.Image | None = None
+    caption: str = ""
+    references: Sequence[str] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows.
+
+    Attributes:
+        title: heading.
+        facts: names and values under the heading.
+        scores: flat scores by key.
+        headlines: keys of ``scores`` that are shown large.
+        protocol: how the scores are defined.
+        losses: rows of ``losses.csv``.
+        metrics: rows of ``metrics.csv``.
+        examples: pictures.
+        failures: path -> reason of pictures that could not be read.
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    headlines: Sequence[str] = ()
+    protocol: Mapping[str, object] = field(default_factory=dict)
+    losses: Sequence[Mapping[str, float]] = ()
+    metrics: Sequence[Mapping[str, float]] = ()
+    examples: Sequence[Example] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Writes the page, whole or not at all."""
+    environment = Environment(
+        loader=PackageLoader("yolor_mtl.report"), autoescape=select_autoescape(), undefined=StrictUndefined
+    )
+    page = environment.get_template("report.html").render(
+        report=report,
+        curves=[Markup(svg) for svg in _curves(report)],
+        groups=_groups(report.scores),
+        picture=_data_url,
+    )
+    write_text(path, page)
+
+
+def _curves(report: Report) -> list[str]:
+    """A diagram for each task's loss, one for the headline scores, one for the learning rate."""
+    moments = ("step", "seconds", "lr")
+    tasks = list(dict.fromkeys(key for row in report.losses for key in row if key not in moments))
+    drawn = [curve(report.losses, [task], f"loss: {task}", smooth=True) for task in tasks]
+    if len(report.metrics) > 1:
+        drawn.append(curve(report.metrics, list(report.headlines), "scores on held-out pictures"))
+    if report.losses:
+        drawn.append(curve(report.losses, ["lr"], "learning rate"))
+    return drawn
+
+
+def _groups(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Scores by the part before the slash."""
+    groups: dict[str, dict[str, float]] = {}
+    for key, value in scores.items():
+        group, slash, name = key.partition("/")
+        groups.setdefault(group if slash else "all", {})[name if slash else key] = value
+    return groups
+
+
+def _data_url(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
