@@ -110,10 +110,8 @@ def _dispatch(words: list[str], console: Console) -> int:
 
 
 def _overview(console: Console) -> int:
-    console.print(
-        "[bold]yolor-mtl[/bold]: boxes, masks, a semantic map, a panoptic map and a caption in one forward pass\n"
-    )
-    for name, verb in verbs().items():
+    console.print("[bold]yolor-mtl[/bold]: boxes, masks, maps and a caption in one forward pass\n")
+    for name, verb in VERBS.items():
         console.print(f"  [bold]{name:12s}[/bold] {verb.example}", highlight=False)
     console.print("\nyolor-mtl VERB --help lists its keys. key=value and --key value both work.")
     return DONE
