@@ -106,9 +106,14 @@ def run_evaluation(
 
 
 def print_scores(console: Console, evaluation: Evaluation) -> None:
-    """All scores in one table, each group under its protocol."""
-    rows = [(key, "-" if value == -1 else f"{value:.4f}") for key, value in evaluation.scores.items()]
-    print_table(console, "scores", rows, ("metric", "value"))
+    """A row for each group of scores, and under the table how they are defined."""
+    groups: dict[str, list[str]] = {}
+    for key, value in evaluation.scores.items():
+        group, _, name = key.rpartition("/")
+        shown = "-" if value == -1 else f"{value:.3f}"
+        groups.setdefault(group or "all", []).append(f"[bold]{name}[/bold] {shown}")
+    rows = [(group, "   ".join(values)) for group, values in groups.items()]
+    print_table(console, "scores on held-out pictures", rows, ("task", ""))
     for key, text in evaluation.protocol.items():
         if isinstance(text, str):
             console.print(f"[dim]{key}: {text}[/dim]", soft_wrap=True, highlight=False)
@@ -126,21 +131,17 @@ def build_report(
 ) -> Report:
     """A report with pictures of the data set."""
     chosen = labelled_first(dataset, predictor.model, plots) if plots else []
+    kinds = list(evaluation.metrics.values())
     parameters = sum(predictor.model.parameters_by_part().values())
     return Report(
         title=title,
         facts=[*facts, ("parameters", f"{parameters / 1e6:.2f} M"), ("pictures", f"{len(dataset):,}")],
         scores=evaluation.scores,
-        headlines=headlines(evaluation),
+        shown=[key for metric in kinds for key in metric.shown if key in evaluation.scores],
+        headlines=[metric.headline for metric in kinds],
         protocol=evaluation.protocol,
         losses=losses,
         metrics=metrics,
         examples=list(examples(predictor, dataset, chosen, DecodeOptions())),
         failures=evaluation.failures,
     )
-
-
-def headlines(evaluation: Evaluation) -> list[str]:
-    """Keys of the scores that are shown large."""
-    keys = [key for metric in evaluation.metrics.values() for key in metric.shown]
-    return [key for key in keys if key in evaluation.scores]

@@ -45,7 +45,8 @@ class Report:
         title: heading.
         facts: names and values under the heading.
         scores: flat scores by key.
-        headlines: keys of ``scores`` that are shown large.
+        shown: keys of ``scores`` that are shown large.
+        headlines: keys of ``metrics`` that are drawn as curves.
         protocol: how the scores are defined.
         losses: rows of ``losses.csv``.
         metrics: rows of ``metrics.csv``.
@@ -56,6 +57,7 @@ class Report:
     title: str
     facts: Sequence[tuple[str, str]] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
+    shown: Sequence[str] = ()
     headlines: Sequence[str] = ()
     protocol: Mapping[str, object] = field(default_factory=dict)
     losses: Sequence[Mapping[str, float]] = ()

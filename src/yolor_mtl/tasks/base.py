@@ -205,7 +205,7 @@ def view_named(name: str, key: str) -> View:
 
 
 def ordered(tasks: Iterable[Task]) -> list[Task]:
-    """Tasks such that each comes after those it reads or uses.
+    """Tasks such that each comes after those it reads or uses, otherwise in the order given.
 
     Raises:
         UserError: a task needs one that is not there, or two need each other.
@@ -216,12 +216,11 @@ def ordered(tasks: Iterable[Task]) -> list[Task]:
         if missing := {*task.reads, *task.uses} - known:
             raise UserError(f"task {task.name!r} needs {sorted(missing)}; add them to tasks=")
     while left:
-        ready = [task for task in left.values() if not ({*task.reads, *task.uses} & set(left))]
-        if not ready:
+        # One at a time, so that the order given is kept wherever it can be.
+        ready = next((task for task in left.values() if not ({*task.reads, *task.uses} & set(left))), None)
+        if ready is None:
             raise UserError(f"tasks need each other in a circle: {sorted(left)}")
-        done += ready
-        for task in ready:
-            del left[task.name]
+        done.append(left.pop(ready.name))
     return done
 
 

@@ -220,6 +220,13 @@ def _training_data(
     return sampler, training_loader(dataset, sampler, workers=workers, pin_memory=device.type == "cuda")
 
 
+class _Events(TensorBoardLogger):
+    """TensorBoard's events right in the run's folder, without an empty ``hparams.yaml``."""
+
+    def save(self) -> None:
+        """Nothing: the configuration is kept in ``config.yaml``."""
+
+
 def _lightning(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Lightning's trainer with its own talk and its own checkpoints turned off."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -237,7 +244,7 @@ def _lightning(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> 
         limit_val_batches=config.val_batches or 1.0,
         num_sanity_val_steps=0,
         gradient_clip_val=config.clip or None,
-        logger=TensorBoardLogger(save_dir=str(out), name="", version=""),
+        logger=_Events(save_dir=str(out), name="", version=""),
         log_every_n_steps=5,
         callbacks=callbacks,
         enable_checkpointing=False,
