@@ -79,6 +79,7 @@ def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> Model
     """
     row = packaged("models", name)
     config = fill(ModelConfig, row, where=f"model {name}")
+    _check_blocks(config, f"model {name}")
     for part, changes in (overrides or {}).items():
         if not isinstance(changes, Mapping):
             raise UserError(f"{part}={changes!r}: name a key of it, such as {part}.{_a_key(part)}=...")
@@ -89,10 +90,17 @@ def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> Model
         else:
             raise UserError(f"model {name} has no part {part!r}{nearest(part, ['trunk', *config.tasks])}")
     for task, block in config.tasks.items():
-        if task not in TASKS:
-            raise UserError(f"model {name}: no task {task!r}{nearest(task, TASKS)}; there are: {', '.join(TASKS)}")
         check_keys(TASKS[task].config, block or {}, task)
     return config
+
+
+def _check_blocks(config: ModelConfig, where: str) -> None:
+    """Refuses tasks that do not exist, and blocks that are no keys and values."""
+    for task, block in config.tasks.items():
+        if task not in TASKS:
+            raise UserError(f"{where}: no task {task!r}{nearest(task, TASKS)}; there are: {', '.join(TASKS)}")
+        if not isinstance(block or {}, Mapping):
+            raise UserError(f"{where}: tasks.{task} holds keys of its own, not {block!r}")
 
 
 def _a_key(part: str) -> str:
@@ -167,20 +175,21 @@ def load_model(path: Path, only: Sequence[str] = ()) -> Model:
     """
     state, metadata = read_weights(path)
     try:
-        row = json.loads(metadata["config"])
+        row = dict(json.loads(metadata["config"]))
         space = LabelSpace.from_json(metadata["label_space"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path}: its metadata is incomplete ({error}); write it anew with train") from error
-    model = build_model(fill(ModelConfig, row, where=str(path)), space, only)
-    wanted = {f"heads.{task.name}." for task in model.tasks}
-    asked = {name: value for name, value in state.items() if not name.startswith("heads.") or _of(name, wanted)}
-    load_state(model.network, asked if only else state, str(path))
+    config = fill(ModelConfig, row, where=str(path))
+    _check_blocks(config, str(path))
+    model = build_model(config, space, only)
+    if only:
+        # The other heads are left, and the parts of the trunk that nobody but they read.
+        own = model.network.state_dict()
+        wanted = tuple(f"heads.{task.name}." for task in model.tasks)
+        state = {name: value for name, value in state.items() if name in own or name.startswith(wanted)}
+    load_state(model.network, state, str(path))
     model.network.eval()
     return model
-
-
-def _of(name: str, prefixes: set[str]) -> bool:
-    return any(name.startswith(prefix) for prefix in prefixes)
 
 
 def learn_space(dataset: CocoDataset, config: ModelConfig) -> LabelSpace:

@@ -60,7 +60,9 @@ def _run(config: TrainConfig, console: Console) -> int:
     if result.exit_code in (0, 1):
         failures |= _report(config, result, root, console)
     else:
-        console.print(f"stopped; the state is kept, go on with resume={result.out}", highlight=False)
+        kept = (result.out / "last.ckpt").is_file()
+        hint = f"the state is kept, go on with resume={result.out}" if kept else "before the first state was kept"
+        console.print(f"stopped; {hint}", highlight=False, soft_wrap=True)
     code = report_failures(console, failures)
     return result.exit_code or code
 

@@ -8,11 +8,23 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torchvision import tv_tensors
 
 MAX_PIXELS = 120_000_000
 """Greatest picture that is decoded; a small file can claim to be gigabytes."""
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what turns the picture upright."""
 
 
 class UnreadableImageError(Exception):
@@ -41,18 +53,34 @@ def open_upright(source: Path | BinaryIO) -> Image.Image:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
-                upright = ImageOps.exif_transpose(picture)
-                return _rgb(upright)
+                return _rgb(_upright(picture))
     except UnreadableImageError:
         raise
     except FileNotFoundError as error:
         raise UnreadableImageError("no such file") from error
     # Decoders raise what they like on broken bytes: SyntaxError, struct.error, EOFError, ValueError, OSError...
     except Exception as error:
-        reason = "not a picture in a known format" if isinstance(error, UnidentifiedImageError) else str(error)
-        if isinstance(source, Path) and source.is_file() and source.stat().st_size == 0:
-            reason = "the file is empty (0 bytes)"
-        raise UnreadableImageError(reason or type(error).__name__) from error
+        raise UnreadableImageError(_reason(source, error)) from error
+
+
+def _reason(source: Path | BinaryIO, error: Exception) -> str:
+    if isinstance(source, Path) and source.is_file() and source.stat().st_size == 0:
+        return "the file is empty (0 bytes)"
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture in a known format"
+    # The whole text of an error of the system ends in the path.
+    system = error.strerror if isinstance(error, OSError) else None
+    return system or str(error) or type(error).__name__
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned by its EXIF orientation.
+
+    Pillow's own ``exif_transpose`` also writes the other EXIF entries anew and fails where one of them is broken.
+    """
+    picture.load()
+    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

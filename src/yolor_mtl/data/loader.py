@@ -101,6 +101,7 @@ class TrainingSet(Dataset[Entry]):
         # A picture whose objects are unknown must not lend its pixels to one whose objects are known: they would
         # count as background. So partners of mosaic and mixup come from the same side.
         self.partners = {True: vision[known], False: vision[~known]}
+        self.language = pools.get("language", np.zeros(0, dtype=np.int64))
 
     def __getitem__(self, draw: Draw) -> Entry:
         """A sample of the frame's size (none where nothing could be read), and the pictures that failed on the way."""
@@ -111,7 +112,7 @@ class TrainingSet(Dataset[Entry]):
             return sample and self._weak(sample), tuple(failures)
         sample = self._frame(draw, rng, failures)
         if sample is not None and not draw.calm and rng.random() < self.augment.mixup:
-            partner = int(rng.choice(self._partners(sample)))
+            partner = int(rng.choice(self._partners(draw.index)))
             other = self._frame(replace(draw, index=partner), rng, failures)
             sample = sample if other is None else mixup(sample, other, rng)
         return sample and self._finish(sample, rng), tuple(failures)
@@ -127,25 +128,24 @@ class TrainingSet(Dataset[Entry]):
             return None
         if draw.calm or rng.random() >= self.augment.mosaic:
             return single(first, self.size, self.augment.scale, rng)
-        chosen = rng.choice(self._partners(first), TILES - 1)
+        chosen = rng.choice(self._partners(draw.index), TILES - 1)
         tiles = [first, *(self._readable(int(index), draw.view, rng, failures) for index in chosen)]
         readable = [tile for tile in tiles if tile is not None]
         return mosaic((readable * TILES)[:TILES], self.size, self.augment.scale, rng)
 
-    def _partners(self, sample: Sample) -> np.ndarray:
-        partners: np.ndarray = self.partners[sample.objects is not None]
-        return partners
+    def _partners(self, index: int) -> np.ndarray:
+        """The pictures of which as much is known: by the files, not by what the trained tasks loaded of them."""
+        return self.partners[self.dataset.annotations(index).objects is not None]
 
     def _readable(self, index: int, view: View, rng: np.random.Generator, failures: list[Failure]) -> Sample | None:
         """The picture, or in place of a broken one another of its kind."""
-        known = self.dataset.annotations(index).objects is not None
+        pool = self._partners(index) if view == "vision" else self.language
         for _ in range(ATTEMPTS):
             annotations = self.dataset.annotations(index)
             try:
                 return load_sample(annotations, self.labels, view)
             except UnreadableImageError as error:
                 failures.append((str(annotations.path), str(error)))
-            pool = self.partners[known] if view == "vision" else np.arange(len(self.dataset))
             index = int(rng.choice(pool))
         return None
 

@@ -33,8 +33,9 @@ class Draw:
 class Schedule:
     """Splits every batch between the views and walks each view's own shuffled pictures.
 
-    An epoch is one pass over the vision pictures (over the language pictures where there are no others). The language
-    pictures go round at their own pace, and go on where the last epoch left them.
+    An epoch is one pass over the vision pictures (over the language pictures where there are no others); the first of
+    them fill its last step up. The language pictures go round at their own pace, and go on where the last epoch left
+    them.
 
     Args:
         pools: positions in the data set of each view's pictures.
@@ -58,8 +59,9 @@ class Schedule:
         self.pools = {view: pools[view] for view in VIEWS if len(pools.get(view, ()))}
         self.rows = _split(batch, share, tuple(self.pools))
         self.seed, self.rank, self.world = seed, rank, world
-        leading = next((view for view in VIEWS if self.rows.get(view)), None)
-        self.steps = 0 if leading is None else -(-len(self.pools[leading]) // (self.rows[leading] * world))
+        self.leading = next((view for view in VIEWS if self.rows.get(view)), None)
+        size = 0 if self.leading is None else self.rows[self.leading] * world
+        self.steps = 0 if self.leading is None else -(-len(self.pools[self.leading]) // size)
         self._orders: dict[tuple[View, int], np.ndarray] = {}
 
     def step(self, epoch: int, step: int, calm: bool = False) -> list[Draw]:
@@ -68,10 +70,18 @@ class Schedule:
         for view, rows in self.rows.items():
             start = ((epoch * self.steps + step) * self.world + self.rank) * rows
             for place in range(start, start + rows):
-                cycle, offset = divmod(place, len(self.pools[view]))
-                index = int(self.pools[view][self._order(view, cycle)[offset]])
+                index = self._index(view, epoch, place)
                 draws.append(Draw(index, view, (self.seed, VIEWS.index(view), place), calm))
         return draws
+
+    def _index(self, view: View, epoch: int, place: int) -> int:
+        """The picture at a place of the whole training's row of a view's pictures."""
+        pool = self.pools[view]
+        cycle, offset = divmod(place, len(pool))
+        if view == self.leading:
+            # Afresh every epoch: filling the last step up must not cost the next epoch a picture.
+            cycle, offset = epoch, (place - epoch * self.steps * self.world * self.rows[view]) % len(pool)
+        return int(pool[self._order(view, cycle)[offset]])
 
     def _order(self, view: View, cycle: int) -> np.ndarray:
         """The shuffled order of one pass; the last ones used are kept."""
@@ -106,12 +116,13 @@ class StepSampler(Sampler[list[Draw]]):
         self.start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch; Lightning calls it."""
+        """Chooses the epoch; another one than the last begins at its first step."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
     def __len__(self) -> int:
-        return self.schedule.steps - self.start
+        """Steps of a whole epoch: a training that goes on inside one counts those it has already made."""
+        return self.schedule.steps
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in range(self.start, self.schedule.steps):

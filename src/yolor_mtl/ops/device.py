@@ -45,7 +45,9 @@ def half_pays(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+    # Private, and there is no public way to ask; absent in some releases.
+    questions = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return device.type == "cpu" and any(bool(question()) for question in questions if question)
 
 
 def loading_processes(asked: int, device: torch.device) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 from PIL import Image
 
 from yolor_mtl.ops.files import write_text
@@ -73,7 +72,7 @@ def write_report(report: Report, path: Path) -> None:
     )
     page = environment.get_template("report.html").render(
         report=report,
-        curves=[Markup(svg) for svg in _curves(report)],
+        curves=_curves(report),
         groups=_groups(report.scores),
         picture=_data_url,
     )

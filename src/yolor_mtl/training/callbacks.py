@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,11 @@ from lightning.pytorch.callbacks import Callback
 from yolor_mtl.build import Model, save_model
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.history import Row, Table
-from yolor_mtl.training.module import JointStep
+from yolor_mtl.training.module import DivergedError, JointStep
+
+
+class StoppedError(BaseException):
+    """A signal ends the training. Not an ``Exception``, so that nothing on the way takes it for a failure."""
 
 
 def task_sums(parts: dict[str, float]) -> dict[str, float]:
@@ -97,6 +101,12 @@ class Recorder(Callback):
         """The last state, after every epoch."""
         self.save_state(trainer)
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """The state before a loss that is no number, as long as the weights still are numbers."""
+        sound = all(bool(parameter.isfinite().all()) for parameter in pl_module.parameters())
+        if isinstance(exception, DivergedError) and sound:
+            self.save_state(trainer)
+
     def save_state(self, trainer: pl.Trainer) -> None:
         """Writes ``last.ckpt`` (whole or not at all) and the records."""
         trainer.save_checkpoint(self.out / "last.ckpt")
@@ -111,17 +121,29 @@ class Recorder(Callback):
 
 
 class Stopper(Callback):
-    """Ends the training between two steps: on a signal, or when the time is used up."""
+    """Ends the training between two steps: on a signal, or when the time is used up.
 
-    def __init__(self) -> None:
+    Args:
+        save: keeps the state when a signal ends the training.
+    """
+
+    def __init__(self, save: Callable[[pl.Trainer], None]) -> None:
+        self.save = save
         self.signal: int | None = None
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Asks Lightning to stop."""
+        """Asks Lightning to stop; on a signal without a last validation, which could take minutes.
+
+        Raises:
+            StoppedError: on a signal, with the state saved.
+        """
         assert isinstance(pl_module, JointStep)
-        if self.signal is not None or pl_module.plan.over(trainer.global_step):
+        if self.signal is not None:
+            self.save(trainer)
+            raise StoppedError
+        if pl_module.plan.over(trainer.global_step):
             trainer.should_stop = True
 
     @contextmanager
@@ -130,7 +152,7 @@ class Stopper(Callback):
 
         def remember(number: int, frame: FrameType | None) -> None:
             if self.signal is not None and number == signal.SIGINT:
-                raise KeyboardInterrupt
+                raise StoppedError
             self.signal = number
 
         before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}

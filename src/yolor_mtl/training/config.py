@@ -34,7 +34,7 @@ class TrainConfig:
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a GPU's number.
         half: ``auto``, ``true`` (bfloat16 autocast) or ``false`` (fp32).
         seed: of weights, order and augmentation.
-        resume: a run's folder (or its ``last.ckpt``) to go on with.
+        resume: a run's folder (or its ``last.ckpt``) to go on with; its own configuration holds where none is given.
         weights: a ``.safetensors`` to start from.
         lr: learning rate after warm-up, for a batch of any size.
         text_lr: learning rate of the tasks trained on the language view, as a factor of ``lr`` (paper: equal).
@@ -91,6 +91,7 @@ def train_config(
 
     Args:
         assigned: keys given by the user; ``config`` names a YAML file with more of them, which they overrule.
+            With ``resume``, the run's own ``config.yaml`` lies under both.
         parts: changes to the network's row.
         recipe: a shipped file of ``configs/train`` underneath.
 
@@ -99,7 +100,13 @@ def train_config(
     """
     given = dict(assigned)
     file = given.pop("config", None)
-    layers = [packaged("train", recipe), read_yaml(Path(str(file))) if file else {}, given]
+    earlier = resumed_folder(str(given["resume"])) / "config.yaml" if given.get("resume") else None
+    layers = [
+        packaged("train", recipe),
+        read_yaml(earlier) if earlier and earlier.is_file() else {},
+        read_yaml(Path(str(file))) if file else {},
+        given,
+    ]
     config = fill(TrainConfig, *layers)
     config.network = {**config.network, **(parts or {})}
     _check(config)
@@ -125,6 +132,12 @@ def _check(config: TrainConfig) -> None:
         raise UserError(f"lr={config.lr} must be above 0")
     if not 0 <= config.ema < 1:
         raise UserError(f"ema={config.ema} must lie in 0..1, 1 excluded")
+
+
+def resumed_folder(resume: str) -> Path:
+    """The run's folder that ``resume=`` means, by its own name or by that of its checkpoint."""
+    path = Path(resume)
+    return path.parent if path.suffix == ".ckpt" else path
 
 
 def split_names(value: Any) -> list[str]:

@@ -45,7 +45,7 @@ def to_csv(rows: Sequence[Mapping[str, float]]) -> str:
 
 
 def _short(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+    return str(int(value)) if float(value).is_integer() else f"{value:.6g}"
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from yolor_mtl.build import Model
+from yolor_mtl.data.schedule import StepSampler
 from yolor_mtl.records import Batch
 from yolor_mtl.tasks.base import DecodeOptions, Metric, decode_all, fitness, task_losses, total_loss, update_all
 from yolor_mtl.training.config import TrainConfig
@@ -52,7 +53,9 @@ class JointStep(pl.LightningModule):
         return adamw(self.network, self.config, text)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Sets the learning rate."""
+        """Sets the learning rate, and makes the step's random choices a function of seed and step alone."""
+        place = self.global_step * self.trainer.world_size + self.global_rank
+        torch.manual_seed((self.config.seed * 1_000_003 + place) % 2**63)
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         progress = self.plan.progress(self.global_step)
@@ -88,6 +91,20 @@ class JointStep(pl.LightningModule):
         idle = [head for name, head in self.network.heads.items() if name not in ran]
         zero = torch.zeros((), device=self.device)
         return sum((0.0 * parameter.sum() for head in idle for parameter in head.parameters()), zero)
+
+    def on_train_epoch_start(self) -> None:
+        """Tells the sampler the epoch: Lightning only tells samplers of single pictures."""
+        loader = self.trainer.train_dataloader
+        if isinstance(sampler := getattr(loader, "batch_sampler", None), StepSampler):
+            sampler.set_epoch(self.current_epoch)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the time that was spent."""
+        checkpoint["seconds"] = self.plan.elapsed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with the clock of the earlier run."""
+        self.plan.start(checkpoint.get("seconds", 0.0))
 
     def on_validation_epoch_start(self) -> None:
         """Fresh metrics."""

@@ -21,15 +21,14 @@ class Plan:
         self.seconds = minutes * 60
         self._clock = clock
         self._started = clock()
-        self._first_step = 0
 
-    def start(self, step: int = 0) -> None:
-        """Starts the clock; a resumed training starts at a later step."""
-        self._started, self._first_step = self._clock(), step
+    def start(self, spent: float = 0.0) -> None:
+        """Starts the clock; a resumed training has already spent some seconds."""
+        self._started = self._clock() - spent
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Seconds of training so far."""
         return self._clock() - self._started
 
     def progress(self, step: int) -> float:
@@ -39,10 +38,9 @@ class Plan:
 
     def remaining(self, step: int) -> float | None:
         """Seconds to the end, as far as the pace so far tells; ``None`` before the first step."""
-        done = step - self._first_step
-        if done <= 0:
+        if step <= 0:
             return self.seconds or None
-        by_pace = self.elapsed / done * (self.steps - step)
+        by_pace = self.elapsed / step * (self.steps - step)
         return max(0.0, min(by_pace, self.seconds - self.elapsed) if self.seconds else by_pace)
 
     def over(self, step: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import warnings
 from dataclasses import dataclass, field
@@ -25,8 +26,8 @@ from yolor_mtl.ops.device import choose_device, loading_processes, use_half
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.records import UserError
 from yolor_mtl.training.average import MovingAverage
-from yolor_mtl.training.callbacks import Recorder, Stopper
-from yolor_mtl.training.config import TrainConfig, split_names
+from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
+from yolor_mtl.training.config import TrainConfig, resumed_folder, split_names
 from yolor_mtl.training.module import JointStep
 from yolor_mtl.training.plan import Plan
 from yolor_mtl.training.progress import TrainingBar
@@ -83,13 +84,14 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     _announce(console, model, data, held_out, sampler.schedule, out)
     average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
     recorder = Recorder(model, out, {"data": str(config.data)}, average, bool(config.resume))
-    stopper = Stopper()
+    stopper = Stopper(recorder.save_state)
     module = JointStep(model, config, plan)
     trainer = _lightning(config, out, [*([average] if average else []), recorder, stopper, TrainingBar(console)])
     validation = evaluation_loader(
         EvaluationSet(held_out, (imgsz, imgsz)), batch=config.batch, workers=loader.num_workers
     )
-    _fit(trainer, module, loader, validation, stopper, recorder, config)
+    checkpoint = resume_from(config.resume, sampler) if config.resume else None
+    _fit(trainer, module, loader, validation, stopper, recorder, checkpoint)
     return _finish(out, module, stopper)
 
 
@@ -100,19 +102,19 @@ def _fit(
     validation: torch.utils.data.DataLoader[object],
     stopper: Stopper,
     recorder: Recorder,
-    config: TrainConfig,
+    checkpoint: Path | None,
 ) -> None:
     """Runs the loops; whatever ends them, records and state are on disk afterwards."""
-    checkpoint = resume_from(config.resume) if config.resume else None
     try:
         with stopper.listening():
             module.plan.start()
             trainer.fit(module, loader, validation, ckpt_path=checkpoint, weights_only=True)
-            if stopper.signal is not None:
-                recorder.save_state(trainer)
-            elif recorder.validated_step != trainer.global_step:
+            if recorder.validated_step != trainer.global_step:
                 # The time ran out inside an epoch: Lightning leaves without a last validation.
                 trainer.validate(module, validation, verbose=False)
+    except StoppedError:
+        # By a signal, which decides the exit code; the state is saved.
+        pass
     finally:
         recorder.write()
 
@@ -131,8 +133,7 @@ def run_folder(config: TrainConfig) -> Path:
         UserError: the folder holds an earlier run that is not resumed.
     """
     if config.resume:
-        resumed = Path(config.resume)
-        return resumed.parent if resumed.suffix == ".ckpt" else resumed
+        return resumed_folder(config.resume)
     if config.out or config.name:
         folder = Path(config.out) if config.out else Path("runs") / config.name
         if (folder / "last.ckpt").exists():
@@ -144,16 +145,24 @@ def run_folder(config: TrainConfig) -> Path:
     return Path("runs") / f"{Path(config.model).stem}-{number}"
 
 
-def resume_from(resume: str) -> Path:
-    """The checkpoint to go on from.
+def resume_from(resume: str, sampler: StepSampler) -> Path:
+    """The checkpoint to go on from; sets the sampler to the epoch and step that come next in it.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it is cut off.
     """
     path = Path(resume)
     path = path if path.suffix == ".ckpt" else path / "last.ckpt"
     if not path.is_file():
         raise UserError(f"resume: no {path}; a run keeps its state there after its first epoch")
+    try:
+        loop = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        raise UserError(f"resume: {path} is not a whole checkpoint; start anew, or from best.safetensors") from error
+    epochs, batches = (loop[name]["current"] for name in ("epoch_progress", "epoch_loop.batch_progress"))
+    inside = batches["processed"] if epochs["ready"] > epochs["processed"] else 0
+    steps = sampler.schedule.steps
+    sampler.epoch, sampler.start = divmod(epochs["processed"] * steps + inside, steps)
     return path
 
 
@@ -170,7 +179,7 @@ def prepare_model(config: TrainConfig, data: CocoDataset) -> Model:
         return loaded
     space = learn_space(data, row)
     model = build_model(row, space, config.tasks or possible_tasks(row, space))
-    previous = Path(config.resume or ".") / "best.safetensors"
+    previous = resumed_folder(config.resume) / "best.safetensors"
     if config.resume and previous.is_file():
         load_state(model.network, read_weights(previous)[0], str(previous))
     return model
