@@ -55,11 +55,13 @@ def drawn(shape: tuple[int, int], box: tuple[int, int, int, int], number: int = 
 
 
 def painted(image: Tensor) -> np.ndarray:
-    """(H, W) number of the nearest colour: an object's number, -1 background, -2 nothing there."""
-    known = np.array([*COLOURS, (0, 0, 0), (GREY,) * 3], dtype=float)
-    pixels = image.as_subclass(Tensor).permute(1, 2, 0).numpy().astype(float)
-    nearest = np.linalg.norm(pixels[:, :, None] - known, axis=-1).argmin(-1)
-    return np.select([nearest == len(COLOURS), nearest > len(COLOURS)], [-1, -2], nearest)
+    """(H, W) number of the object whose colour a pixel has to more than half; -1 background, -2 nothing there."""
+    pixels = image.as_subclass(Tensor).permute(1, 2, 0).numpy()
+    numbers = np.full(pixels.shape[:2], -1)
+    for number, colour in enumerate(COLOURS):
+        numbers[((pixels >= 128) == (np.array(colour) > 0)).all(-1)] = number
+    numbers[(pixels == GREY).all(-1)] = -2
+    return numbers
 
 
 def extent(pixels: Any) -> Extent:

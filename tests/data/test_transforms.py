@@ -33,13 +33,17 @@ SIZE = (64, 96)
 SHAPES = [(1, 1000), (1000, 1), (7, 7), (641, 333), (333, 641)]
 
 
+Drawing = tuple[tuple[int, int], tuple[int, int, int, int]]
+"""Shape of a picture and the box of its object."""
+
+
 @st.composite
-def scenes(draw: st.DrawFn, number: int = 0) -> Sample:
+def drawings(draw: st.DrawFn) -> Drawing:
     """A picture of any shape with a rectangle somewhere in it."""
     height, width = draw(st.integers(4, 220)), draw(st.integers(4, 220))
     top, left = draw(st.integers(0, height - 2)), draw(st.integers(0, width - 2))
     bottom, right = draw(st.integers(top + 1, height)), draw(st.integers(left + 1, width))
-    return drawn((height, width), (left, top, right, bottom), number)
+    return (height, width), (left, top, right, bottom)
 
 
 def _flipped(sample: Sample) -> Sample:
@@ -79,8 +83,9 @@ def _check_together(sample: Sample) -> None:
 
 @pytest.mark.parametrize("after", [lambda sample: sample, _flipped], ids=["as it is", "flipped"])
 @settings(max_examples=60, deadline=None)
-@given(sample=scenes(), jitter=st.floats(0, 0.9), seed=st.integers(0, 2**32))
-def test_single(after: Callable[[Sample], Sample], sample: Sample, jitter: float, seed: int) -> None:
+@given(drawing=drawings(), jitter=st.floats(0, 0.9), seed=st.integers(0, 2**32))
+def test_single(after: Callable[[Sample], Sample], drawing: Drawing, jitter: float, seed: int) -> None:
+    sample = drawn(*drawing)
     found = after(single(sample, SIZE, jitter, np.random.default_rng(seed)))
     _check_together(found)
     assert found.texts == sample.texts
@@ -89,13 +94,10 @@ def test_single(after: Callable[[Sample], Sample], sample: Sample, jitter: float
 
 @pytest.mark.parametrize("after", [lambda sample: sample, _flipped], ids=["as it is", "flipped"])
 @settings(max_examples=40, deadline=None)
-@given(
-    samples=st.tuples(*(scenes(number) for number in range(4))), jitter=st.floats(0, 0.9), seed=st.integers(0, 2**32)
-)
-def test_mosaic(
-    after: Callable[[Sample], Sample], samples: tuple[Sample, ...], jitter: float, seed: int
-) -> None:
-    found = after(mosaic(list(samples), SIZE, jitter, np.random.default_rng(seed)))
+@given(four=st.tuples(*[drawings()] * 4), jitter=st.floats(0, 0.9), seed=st.integers(0, 2**32))
+def test_mosaic(after: Callable[[Sample], Sample], four: tuple[Drawing, ...], jitter: float, seed: int) -> None:
+    samples = [drawn(*drawing, number) for number, drawing in enumerate(four)]
+    found = after(mosaic(samples, SIZE, jitter, np.random.default_rng(seed)))
     _check_together(found)
     assert found.objects is not None
     assert found.objects["classes"].tolist() == sorted(found.objects["classes"].tolist())

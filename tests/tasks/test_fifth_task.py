@@ -17,7 +17,7 @@ from yolor_mtl.data.loader import Collate
 from yolor_mtl.ops.frame import letterbox_frame
 from yolor_mtl.records import LossOutput, Sample
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.tasks.base import DecodeOptions, Task, TaskKind, decode_all, task_losses, total_loss
+from yolor_mtl.tasks.base import DecodeOptions, Scoring, Task, TaskKind, decode_all, task_losses, total_loss
 
 
 @dataclass
@@ -104,15 +104,18 @@ def build_brightness(config, space, infos):
         labels=BrightnessLabels(),
         loss=brightness_loss,
         decode=BrightnessDecode(),
-        metric=BrightnessMetric,
+        scoring=scoring(space),
         show=BrightnessShow(),
-        truth=lambda annotations: {"level": 0.5},
     )
+
+
+def scoring(space):
+    return Scoring(BrightnessMetric, lambda annotations: {"level": 0.5}, lambda folder: None)
 
 
 @pytest.fixture
 def model(monkeypatch):
-    kind = TaskKind(BrightnessConfig, lambda config: (config.feature,), build_brightness)
+    kind = TaskKind(BrightnessConfig, lambda config: (config.feature,), build_brightness, scoring)
     monkeypatch.setattr(yolor_mtl.build, "TASKS", {**TASKS, "brightness": kind})
     torch.manual_seed(0)
     return build_model(ModelConfig(64, tiny.TRUNK, {**tiny.BLOCKS, "brightness": {}}), tiny.space())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from yolor_mtl.commands.common import counting, data_root, make_predictor, print
 from yolor_mtl.config import fill, parse_assignments
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.named import SCENES
-from yolor_mtl.inference.evaluator import EVALUATION, Evaluation, evaluate
+from yolor_mtl.inference.evaluator import EVALUATION, Evaluation, evaluate, evaluate_answers
 from yolor_mtl.inference.gallery import examples, labelled_first
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.records import UserError
 from yolor_mtl.report.page import Report, write_report
 from yolor_mtl.tasks.base import DecodeOptions
 
@@ -26,6 +27,7 @@ class ValConfig:
 
     Attributes:
         model: a ``.safetensors``, or a run's folder.
+        predictions: a folder of result files in COCO's formats to score instead of a model, or groundtruth.
         data: a folder in COCO's layout, a YAML file, or the word scenes.
         split: split or splits to evaluate on.
         out: the folder to write.
@@ -44,6 +46,7 @@ class ValConfig:
     """
 
     model: str = ""
+    predictions: str = ""
     data: str = SCENES
     split: Any = "val"
     out: str = "runs/val"
@@ -65,22 +68,34 @@ def val(words: Sequence[str], console: Console) -> int:
     """``yolor-mtl val``."""
     config = fill(ValConfig, parse_assignments(words))
     quiet = Console(quiet=True) if config.json else console
-    predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
-    dataset = open_coco(data_root(config.data, quiet), split_list(config.split))
-    if config.conf > 0.01:
-        quiet.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
-    options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
-    evaluation = run_evaluation(predictor, dataset, quiet, options, config.batch, config.workers)
+    if bool(config.model) == bool(config.predictions):
+        raise UserError("give either model= (weights to run) or predictions= (a folder of results, or groundtruth)")
     out = Path(config.out)
-    evaluation.write(out)
-    facts = [("model", config.model), ("data", f"{config.data} {'+'.join(dataset.split_names)}")]
-    report = build_report("Evaluation", facts, predictor, dataset, evaluation, config.plots)
+    facts = [("data", f"{config.data} {'+'.join(split_list(config.split))}")]
+    if config.predictions:
+        dataset = open_coco(data_root(config.data, quiet), split_list(config.split))
+        with counting(quiet, "scoring", len(dataset)) as progress:
+            line = progress.task_ids[0]
+            evaluation = evaluate_answers(
+                dataset, config.predictions, config.tasks or (), lambda done: progress.advance(line, done)
+            )
+        report = _report_of("Evaluation", [("predictions", config.predictions), *facts], evaluation)
+    else:
+        predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
+        dataset = open_coco(data_root(config.data, quiet), split_list(config.split))
+        if config.conf > 0.01:
+            quiet.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
+        options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
+        evaluation = run_evaluation(predictor, dataset, quiet, options, config.batch, config.workers)
+        facts = [("model", config.model), *facts]
+        report = build_report("Evaluation", facts, predictor, dataset, evaluation, config.plots)
+    evaluation.write(out, results=not config.predictions)
     write_report(report, out / "report.html")
     if config.json:
         console.print_json(data={**evaluation.scores, "protocol": evaluation.protocol})
         return 1 if evaluation.failures else 0
     print_scores(console, evaluation)
-    console.print(f"metrics.json, result files and report.html in {out}/")
+    console.print(f"metrics.json, result files and report.html in {out}/", highlight=False)
     return report_failures(console, evaluation.failures)
 
 
@@ -131,17 +146,25 @@ def build_report(
 ) -> Report:
     """A report with pictures of the data set."""
     chosen = labelled_first(dataset, predictor.model, plots) if plots else []
-    kinds = list(evaluation.metrics.values())
     parameters = sum(predictor.model.parameters_by_part().values())
+    size = [("parameters", f"{parameters / 1e6:.2f} M"), ("pictures", f"{len(dataset):,}")]
+    return replace(
+        _report_of(title, [*facts, *size], evaluation),
+        losses=losses,
+        metrics=metrics,
+        examples=list(examples(predictor, dataset, chosen, DecodeOptions())),
+    )
+
+
+def _report_of(title: str, facts: Sequence[tuple[str, str]], evaluation: Evaluation) -> Report:
+    """The scores alone."""
+    kinds = list(evaluation.metrics.values())
     return Report(
         title=title,
-        facts=[*facts, ("parameters", f"{parameters / 1e6:.2f} M"), ("pictures", f"{len(dataset):,}")],
+        facts=facts,
         scores=evaluation.scores,
         shown=[key for metric in kinds for key in metric.shown if key in evaluation.scores],
         headlines=[metric.headline for metric in kinds],
         protocol=evaluation.protocol,
-        losses=losses,
-        metrics=metrics,
-        examples=list(examples(predictor, dataset, chosen, DecodeOptions())),
         failures=evaluation.failures,
     )

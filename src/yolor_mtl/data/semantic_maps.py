@@ -20,8 +20,13 @@ def panoptic_map(annotations: Annotations) -> np.ndarray:
     """
     if annotations.panoptic is None:
         raise ValueError(f"image {annotations.image_id} has no panoptic label")
-    pixels = _read(annotations.panoptic.path, annotations, ("RGB", "RGBA")).astype(np.int32)
-    return np.asarray(pixels[..., 0] + (pixels[..., 1] << 8) + (pixels[..., 2] << 16))
+    return panoptic_ids(read_map(annotations.panoptic.path, annotations, ("RGB", "RGBA")))
+
+
+def panoptic_ids(pixels: np.ndarray) -> np.ndarray:
+    """Segment ids (H, W) int32 of a panoptic picture (H, W, 3 or 4) uint8: R + 256 G + 65536 B."""
+    wide = pixels.astype(np.int32)
+    return np.asarray(wide[..., 0] + (wide[..., 1] << 8) + (wide[..., 2] << 16))
 
 
 def semantic_map(annotations: Annotations, space: LabelSpace) -> np.ndarray:
@@ -40,7 +45,7 @@ def semantic_map(annotations: Annotations, space: LabelSpace) -> np.ndarray:
         return _look_up(panoptic_map(annotations), [s.id for s in segments], [s.category for s in segments])
     if annotations.stuff_map is None:
         raise ValueError(f"image {annotations.image_id} has no semantic label")
-    pixels = _read(annotations.stuff_map, annotations, ("L", "P"))
+    pixels = read_map(annotations.stuff_map, annotations, ("L", "P"))
     table = np.full(256, IGNORE, np.uint8)
     for place, category in enumerate(space.semantic):
         # COCO-Stuff writes category id v + 1 as v, and 255 where there is none.
@@ -59,7 +64,17 @@ def _look_up(pixels: np.ndarray, ids: Sequence[int], classes: Sequence[int]) -> 
     return np.where(known[place] == pixels, values[place], np.uint8(IGNORE))
 
 
-def _read(path: Path, annotations: Annotations, modes: Sequence[str]) -> np.ndarray:
+def read_map(path: Path, annotations: Annotations, modes: Sequence[str]) -> np.ndarray:
+    """Pixels of a PNG that belongs to an image.
+
+    Args:
+        path: the PNG.
+        annotations: the image; the PNG must be of its size.
+        modes: Pillow's modes that are understood.
+
+    Raises:
+        UserError: it is missing, broken, of another mode or another size.
+    """
     try:
         with Image.open(path) as picture:
             mode, pixels = picture.mode, np.asarray(picture)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yolor_mtl.config import nearest
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.data.loader import EvaluationSet, evaluation_loader
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.ops.device import loading_processes
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.records import LabelSpace, UserError
+from yolor_mtl.tasks import TASKS
 from yolor_mtl.tasks.base import DecodeOptions, Metric, fitness, update_all
 
 EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)
@@ -36,10 +38,10 @@ class Evaluation:
     metrics: dict[str, Metric]
     failures: dict[str, str] = field(default_factory=dict)
 
-    def write(self, out: Path) -> None:
-        """``metrics.json`` and the result files in COCO's formats."""
+    def write(self, out: Path, results: bool = True) -> None:
+        """``metrics.json``, and with ``results`` the answers in COCO's formats."""
         out.mkdir(parents=True, exist_ok=True)
-        for metric in self.metrics.values():
+        for metric in self.metrics.values() if results else ():
             metric.write(out)
         write_text(out / "metrics.json", json.dumps({**self.scores, "protocol": self.protocol}, indent=1))
 
@@ -77,16 +79,79 @@ def evaluate(
             answered = predictor.predict_batch(loaded.images, frames, options)
             update_all(metrics, answered.predictions, loaded.annotations)
         progress(len(loaded.images) + len(loaded.failures))
+    decoding = "greedy" if options.beam == 1 else f"beam {options.beam}"
+    return _evaluation(
+        dataset,
+        metrics,
+        failures,
+        {
+            "imgsz": predictor.size[0],
+            "half": predictor.half,
+            "decoding": {"conf": options.conf, "iou": options.iou, "max_det": options.max_det, "text": decoding},
+        },
+    )
+
+
+GROUND_TRUTH = "groundtruth"
+"""The word for the labels themselves as answers."""
+
+
+def evaluate_answers(
+    dataset: CocoDataset,
+    source: str,
+    tasks: Sequence[str] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
+    """Scores answers that are there already; no network is involved, and no picture is read.
+
+    Args:
+        dataset: raw labels.
+        source: a folder of result files in COCO's formats, or :data:`GROUND_TRUTH`, the labels themselves: their
+            AP, mIoU and PQ must be 1, which checks labels and protocol.
+        tasks: tasks to score; all that the source answers by default.
+        progress: called with the number of pictures done since its last call.
+
+    Raises:
+        UserError: no such folder, nothing in it, or a file that cannot be read.
+    """
+    folder = Path(source)
+    if source != GROUND_TRUTH and not folder.is_dir():
+        raise UserError(f"predictions={source}: no such folder; give result files, or the word {GROUND_TRUTH}")
+    chosen = {name: TASKS[name].scoring(dataset.space) for name in known_tasks(tasks)}
+    answers = {
+        name: scoring.truth if source == GROUND_TRUTH else scoring.read(folder) for name, scoring in chosen.items()
+    }
+    metrics = {name: scoring.metric() for name, scoring in chosen.items() if answers[name] is not None}
+    if not metrics:
+        raise UserError(f"predictions={source}: no result file in it, such as detections.json or captions.json")
+    for index in range(len(dataset)):
+        annotations = dataset.annotations(index)
+        for name, metric in metrics.items():
+            answer = answers[name]
+            if answer is not None and metric.evaluates(annotations):
+                metric.update(answer(annotations), annotations)
+        progress(1)
+    return _evaluation(dataset, metrics, {}, {"predictions": source})
+
+
+def known_tasks(asked: Sequence[str]) -> list[str]:
+    """The asked tasks, or all.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    for name in asked:
+        if name not in TASKS:
+            raise UserError(f"tasks: no task {name!r}{nearest(name, TASKS)}; there are: {', '.join(TASKS)}")
+    return list(asked) or list(TASKS)
+
+
+def _evaluation(
+    dataset: CocoDataset, metrics: dict[str, Metric], failures: dict[str, str], more: dict[str, Any]
+) -> Evaluation:
     scores = {key: value for metric in metrics.values() for key, value in metric.compute().items()}
     protocol: dict[str, Any] = {key: value for metric in metrics.values() for key, value in metric.protocol.items()}
-    decoding = "greedy" if options.beam == 1 else f"beam {options.beam}"
-    protocol |= {
-        "splits": list(dataset.split_names),
-        "pictures": len(dataset) - len(failures),
-        "imgsz": predictor.size[0],
-        "half": predictor.half,
-        "decoding": {"conf": options.conf, "iou": options.iou, "max_det": options.max_det, "text": decoding},
-    }
+    protocol |= {"splits": list(dataset.split_names), "pictures": len(dataset) - len(failures), **more}
     return Evaluation(scores | fitness(metrics, scores), protocol, metrics, failures)
 
 

@@ -166,17 +166,15 @@ class Task:
         loss: ``None`` where it trains nothing.
         weights: loss term -> factor in the total.
         decode: raw outputs to answers.
-        metric: makes a fresh metric.
+        scoring: how its answers are scored.
         show: pictures and JSON.
-        truth: raw labels of an image labelled for its metric -> the perfect prediction.
         breaks: augmentation after which its labels no longer hold -> why, and the remedy.
     """
 
     name: str
     decode: Decode
-    metric: Callable[[], Metric]
+    scoring: Scoring
     show: Show
-    truth: Callable[[Annotations], Prediction]
     features: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
@@ -185,6 +183,16 @@ class Task:
     loss: Loss | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     breaks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> Callable[[], Metric]:
+        """Makes a fresh metric."""
+        return self.scoring.metric
+
+    @property
+    def truth(self) -> Answers:
+        """The labels of an image that the metric evaluates, as the perfect answer."""
+        return self.scoring.truth
 
 
 def view_named(name: str, key: str) -> View:
@@ -316,6 +324,25 @@ def fitness(metrics: Mapping[str, Metric], scores: Mapping[str, float]) -> dict[
     return {"fitness": sum(headlines) / len(headlines)} if headlines else {}
 
 
+Answers = Callable[[Annotations], Prediction]
+"""What somebody says about an image that is labelled for a task."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a task's answers are scored; needs classes but no network.
+
+    Attributes:
+        metric: makes a fresh metric.
+        truth: the labels as the perfect answer.
+        read: a folder of result files in COCO's formats to the answers in it; ``None`` where it has none of this task.
+    """
+
+    metric: Callable[[], Metric]
+    truth: Answers
+    read: Callable[[Path], Answers | None]
+
+
 @dataclass(frozen=True)
 class TaskKind:
     """One line of the registry: how a block of configuration becomes a task.
@@ -324,6 +351,7 @@ class TaskKind:
         config: dataclass of the block.
         features: the block to the features its head reads; asked before the trunk is built.
         build: the block, the classes and the features' channels to the task.
+        scoring: the classes to the task's scoring.
         needs: fields of :class:`LabelSpace` without which it has nothing to learn.
         learn: the block, the classes and all captions to richer classes, before the network is built.
     """
@@ -331,5 +359,6 @@ class TaskKind:
     config: type[Any]
     features: Callable[[Any], tuple[str, ...]]
     build: Callable[[Any, LabelSpace, Mapping[str, FeatureInfo]], Task]
+    scoring: Callable[[LabelSpace], Scoring]
     needs: tuple[str, ...] = ()
     learn: Callable[[Any, LabelSpace, Iterable[str]], LabelSpace] | None = None

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
-from yolor_mtl.tasks.base import Task, TaskKind, view_named
+from yolor_mtl.tasks.base import Scoring, Task, TaskKind, view_named
 from yolor_mtl.tasks.captioning.decode import CaptionDecode
 from yolor_mtl.tasks.captioning.head import CaptionHead
 from yolor_mtl.tasks.captioning.labels import CaptionLabels
 from yolor_mtl.tasks.captioning.loss import CaptionLoss
 from yolor_mtl.tasks.captioning.metric import CaptionMetric
+from yolor_mtl.tasks.captioning.results import read_captions
 from yolor_mtl.tasks.captioning.show import CaptionShow
 from yolor_mtl.tasks.captioning.tokenizer import SPECIALS, CaptionTokenizer
 from yolor_mtl.tasks.captioning.truth import caption_truth
@@ -59,6 +60,10 @@ class CaptioningConfig:
 UNTRUE = "a caption does not say what the changed picture shows; train it on the weak view: captioning.view=language"
 
 
+def _scoring(space: LabelSpace) -> Scoring:
+    return Scoring(CaptionMetric, caption_truth, lambda folder: read_captions(folder))
+
+
 def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     if space.vocabulary is None:
         raise UserError("the data has no captions; leave captioning out with tasks=[detection,instance,semantic]")
@@ -94,9 +99,8 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
         loss=CaptionLoss(config.smoothing),
         weights=dict(config.weights),
         decode=CaptionDecode(head, tokenizer, config.max_tokens - 1),
-        metric=CaptionMetric,
+        scoring=_scoring(space),
         show=CaptionShow(),
-        truth=caption_truth,
         breaks=dict.fromkeys(("mosaic", "mixup", "flip"), UNTRUE) if config.view == "vision" else {},
     )
 
@@ -105,4 +109,6 @@ def _learn(config: CaptioningConfig, space: LabelSpace, captions: Iterable[str])
     return space.with_vocabulary(CaptionTokenizer.train(captions, config.slots or config.vocabulary).to_json())
 
 
-KIND = TaskKind(CaptioningConfig, lambda config: tuple(config.features), _build, needs=("vocabulary",), learn=_learn)
+KIND = TaskKind(
+    CaptioningConfig, lambda config: tuple(config.features), _build, _scoring, needs=("vocabulary",), learn=_learn
+)

@@ -9,12 +9,13 @@ from typing import Any
 from yolor_mtl.config import fill
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
-from yolor_mtl.tasks.base import Branch, Task, TaskKind, view_named
+from yolor_mtl.tasks.base import Branch, Scoring, Task, TaskKind, view_named
 from yolor_mtl.tasks.detection.decode import DetectionDecode
 from yolor_mtl.tasks.detection.head import DetectionHead
 from yolor_mtl.tasks.detection.labels import DetectionLabels
 from yolor_mtl.tasks.detection.loss import DetectionLoss
 from yolor_mtl.tasks.detection.metric import BoxMetric
+from yolor_mtl.tasks.detection.results import read_boxes
 from yolor_mtl.tasks.detection.show import DetectionShow
 from yolor_mtl.tasks.detection.truth import box_truth
 
@@ -82,6 +83,10 @@ def _features(config: DetectionConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for branch in _branches(config) for name in branch.features))
 
 
+def _scoring(space: LabelSpace) -> Scoring:
+    return Scoring(lambda: BoxMetric(space), box_truth, lambda folder: read_boxes(folder, space))
+
+
 def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     if not space.things:
         raise UserError("the data has no object classes; leave detection out with tasks=[...]")
@@ -106,10 +111,9 @@ def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, Featu
         loss=DetectionLoss(branches),
         weights=dict(config.weights),
         decode=DetectionDecode(branches[0].name),
-        metric=lambda: BoxMetric(space),
+        scoring=_scoring(space),
         show=DetectionShow(space),
-        truth=box_truth,
     )
 
 
-KIND = TaskKind(DetectionConfig, _features, _build, needs=("things",))
+KIND = TaskKind(DetectionConfig, _features, _build, _scoring, needs=("things",))

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace
-from yolor_mtl.tasks.base import Task, TaskKind, view_named
+from yolor_mtl.tasks.base import Scoring, Task, TaskKind, view_named
 from yolor_mtl.tasks.instance.decode import InstanceDecode
 from yolor_mtl.tasks.instance.head import InstanceHead
 from yolor_mtl.tasks.instance.labels import InstanceLabels
 from yolor_mtl.tasks.instance.loss import InstanceLoss
 from yolor_mtl.tasks.instance.metric import MaskMetric
+from yolor_mtl.tasks.instance.results import read_masks
 from yolor_mtl.tasks.instance.show import InstanceShow
 from yolor_mtl.tasks.instance.truth import mask_truth
 
@@ -42,6 +43,10 @@ class InstanceConfig:
     view: str = "vision"
 
 
+def _scoring(space: LabelSpace) -> Scoring:
+    return Scoring(lambda: MaskMetric(space), mask_truth, lambda folder: read_masks(folder, space))
+
+
 def _build(config: InstanceConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     head = InstanceHead(
         config.features,
@@ -61,10 +66,9 @@ def _build(config: InstanceConfig, space: LabelSpace, infos: Mapping[str, Featur
         loss=InstanceLoss(head.stride),
         weights=dict(config.weights),
         decode=InstanceDecode(),
-        metric=lambda: MaskMetric(space),
+        scoring=_scoring(space),
         show=InstanceShow(),
-        truth=mask_truth,
     )
 
 
-KIND = TaskKind(InstanceConfig, lambda config: tuple(config.features), _build, needs=("things",))
+KIND = TaskKind(InstanceConfig, lambda config: tuple(config.features), _build, _scoring, needs=("things",))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace
-from yolor_mtl.tasks.base import Task, TaskKind
+from yolor_mtl.tasks.base import Scoring, Task, TaskKind
 from yolor_mtl.tasks.panoptic.decode import MergeRule, PanopticDecode
 from yolor_mtl.tasks.panoptic.metric import PanopticMetric
+from yolor_mtl.tasks.panoptic.results import read_segments
 from yolor_mtl.tasks.panoptic.show import PanopticShow
 from yolor_mtl.tasks.panoptic.truth import segment_truth
 
@@ -29,16 +30,23 @@ class PanopticConfig:
     stuff_share: float = 0.005
 
 
+def _scoring(space: LabelSpace) -> Scoring:
+    return Scoring(
+        lambda: PanopticMetric(space),
+        lambda annotations: segment_truth(annotations, space),
+        lambda folder: read_segments(folder, space),
+    )
+
+
 def _build(config: PanopticConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     rule = MergeRule(config.conf, config.visible, config.stuff_share)
     return Task(
         name="panoptic",
         uses=("instance", "semantic"),
         decode=PanopticDecode(space, rule),
-        metric=lambda: PanopticMetric(space),
+        scoring=_scoring(space),
         show=PanopticShow(space),
-        truth=lambda annotations: segment_truth(annotations, space),
     )
 
 
-KIND = TaskKind(PanopticConfig, lambda config: (), _build, needs=("things", "semantic"))
+KIND = TaskKind(PanopticConfig, lambda config: (), _build, _scoring, needs=("things", "semantic"))

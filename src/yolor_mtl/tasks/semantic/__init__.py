@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from yolor_mtl.config import nearest
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
-from yolor_mtl.tasks.base import Task, TaskKind, view_named
+from yolor_mtl.tasks.base import Scoring, Task, TaskKind, view_named
 from yolor_mtl.tasks.semantic.decode import SemanticDecode
 from yolor_mtl.tasks.semantic.head import SemanticHead
 from yolor_mtl.tasks.semantic.labels import SemanticLabels
 from yolor_mtl.tasks.semantic.loss import MultilabelLoss, SoftmaxLoss
 from yolor_mtl.tasks.semantic.metric import SemanticMetric
+from yolor_mtl.tasks.semantic.results import read_maps
 from yolor_mtl.tasks.semantic.show import SemanticShow
 from yolor_mtl.tasks.semantic.truth import map_truth
 
@@ -42,6 +43,14 @@ ONE_CLASS = "a softmax has one class a pixel, mixed pictures have two; set seman
 LOSSES = {"softmax": SoftmaxLoss, "multilabel": MultilabelLoss}
 
 
+def _scoring(space: LabelSpace) -> Scoring:
+    return Scoring(
+        lambda: SemanticMetric(space),
+        lambda annotations: map_truth(annotations, space),
+        lambda folder: read_maps(folder, space),
+    )
+
+
 def _build(config: SemanticConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     if not space.semantic:
         raise UserError("the data has no panoptic labels and no pixel maps; leave semantic out with tasks=[...]")
@@ -57,11 +66,10 @@ def _build(config: SemanticConfig, space: LabelSpace, infos: Mapping[str, Featur
         loss=LOSSES[config.loss](),
         weights=dict(config.weights),
         decode=SemanticDecode(),
-        metric=lambda: SemanticMetric(space),
+        scoring=_scoring(space),
         show=SemanticShow(space),
-        truth=lambda annotations: map_truth(annotations, space),
         breaks={} if config.loss == "multilabel" else {"mixup": ONE_CLASS},
     )
 
 
-KIND = TaskKind(SemanticConfig, lambda config: (config.feature,), _build, needs=("semantic",))
+KIND = TaskKind(SemanticConfig, lambda config: (config.feature,), _build, _scoring, needs=("semantic",))
