@@ -75,15 +75,16 @@ def write_set(root: Path, pictures: Iterable[str], name: str = "train") -> Path:
 
     Letters: ``b`` boxes, one dog; ``m`` its mask; ``e`` boxes, but no object; ``p`` panoptic; ``c`` captions;
     ``x`` a picture that cannot be read. The object is a red rectangle; the background is black where objects are
-    known, blue where they are not.
+    known, blue where they are not. Those with known objects come first: that is the reader's order.
     """
     kinds = list(pictures)
+    (root / "annotations" / f"panoptic_{name}").mkdir(parents=True)
     images = {kind: [] for kind in "bcp"}
     objects, texts, panoptic = [], [], []
     for number, kind in enumerate(kinds, start=1):
         entry = coco.image(number, width=WIDTH, height=HEIGHT, name=f"{number:06}.png")
         known = bool(set("be") & set(kind))
-        for key, is_there in (("b", known), ("p", "p" in kind), ("c", True)):
+        for key, is_there in (("b", known), ("p", True), ("c", True)):
             if is_there:
                 images[key].append(entry)
         _paint(root / "images" / name / entry["file_name"], kind, known)

@@ -37,7 +37,7 @@ from yolor_mtl.tasks.base import task_losses
 
 SIZE = (64, 96)
 STILL = AugmentConfig(mosaic=0, mixup=0, scale=0, flip=0, hue=0, saturation=0, brightness=0)
-MIXED = ["bmpc", "bc", "p", "c", "ep", "bm", "", "bmc", "e", "p"]
+MIXED = ["bmpc", "bc", "ep", "bm", "bmc", "e", "p", "c", "", "p"]
 """Pictures labelled for some tasks each; see :func:`drawn.write_set`."""
 
 
@@ -82,9 +82,9 @@ def test_the_data_set_is_tiny_s(tmp_path: Path) -> None:
 def test_pools(tmp_path: Path) -> None:
     data = _data(tmp_path, MIXED)
     everything = view_pools(data, _labels())
-    assert everything["vision"].tolist() == [0, 1, 2, 4, 5, 7, 8, 9]
-    assert everything["language"].tolist() == [0, 1, 3, 7]
-    assert view_pools(data, _labels("semantic"))["vision"].tolist() == [0, 2, 4, 9]
+    assert everything["vision"].tolist() == [0, 1, 2, 3, 4, 5, 6, 9]
+    assert everything["language"].tolist() == [0, 1, 4, 7]
+    assert view_pools(data, _labels("semantic"))["vision"].tolist() == [0, 2, 6, 9]
     assert view_pools(data, _labels("semantic"))["language"].tolist() == []
 
 
@@ -129,7 +129,7 @@ def test_calm_pictures_are_not_mixed(tmp_path: Path) -> None:
 
 def test_a_sample_is_a_function_of_its_draw(tmp_path: Path) -> None:
     data = _training_set(_data(tmp_path, MIXED), AugmentConfig(mosaic=0.5, mixup=0.5))
-    for index in (0, 2):
+    for index in (0, 6):
         one, again, other = (data[Draw(index, "vision", (seed, 4))][0] for seed in (1, 1, 2))
         assert torch.equal(one.image, again.image)
         assert not torch.equal(one.image, other.image)
@@ -138,7 +138,7 @@ def test_a_sample_is_a_function_of_its_draw(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tasks", [(), ("semantic",), ("detection",)])
 def test_unknown_objects_never_stand_beside_known_ones(tmp_path: Path, tasks: tuple[str, ...]) -> None:
     """Pictures without boxes are blue, the others black and red: no frame has both."""
-    data = _data(tmp_path, ["bmp", "p", "ep", "p", "bp", "p", "bm"])
+    data = _data(tmp_path, ["bmp", "ep", "bp", "bm", "p", "p", "p"])
     strong = AugmentConfig(mosaic=1, mixup=1, hue=0, saturation=0, brightness=0)
     found = _training_set(data, strong, _labels(*tasks))
     for index in view_pools(data, found.labels)["vision"].tolist():
@@ -168,7 +168,7 @@ def test_every_picture_without_objects_is_seen(tmp_path: Path) -> None:
 
 def test_rows_and_targets(tmp_path: Path) -> None:
     data = _training_set(_data(tmp_path, MIXED))
-    draws = [*_draws([0, 1, 2, 4]), *_draws([0, 3], "language")]
+    draws = [*_draws([0, 1, 6, 2]), *_draws([0, 7], "language")]
     batch = Collate(data.labels)([data[draw] for draw in draws])
     assert batch.images.shape == (6, 3, *SIZE)
     assert batch.images.dtype == torch.uint8
@@ -196,7 +196,7 @@ def test_rows_and_targets(tmp_path: Path) -> None:
 
 def test_a_task_without_rows_has_no_targets(tmp_path: Path) -> None:
     data = _training_set(_data(tmp_path, MIXED))
-    batch = Collate(data.labels)([data[draw] for draw in _draws([2, 9])])
+    batch = Collate(data.labels)([data[draw] for draw in _draws([6, 9])])
     assert {name: rows.tolist() for name, rows in batch.rows.items() if len(rows)} == {"semantic": [0, 1]}
     assert {name: targets for name, targets in batch.targets.items() if targets}.keys() == {"semantic"}
     assert all(rows.dtype == torch.int64 for rows in batch.rows.values())
@@ -216,14 +216,14 @@ def _terms(network: torch.nn.Module, tasks: Sequence[Any], batch: Batch) -> dict
 
 @pytest.mark.parametrize(
     ("index", "view", "task"),
-    [(2, "vision", "detection"), (2, "vision", "instance"), (5, "vision", "semantic"), (2, "vision", "captioning")],
+    [(6, "vision", "detection"), (6, "vision", "instance"), (3, "vision", "semantic"), (6, "vision", "captioning")],
 )
 def test_an_image_without_labels_adds_nothing_to_that_loss(tmp_path: Path, index: int, view: str, task: str) -> None:
     torch.manual_seed(0)
     tasks, network = tiny.build()
     network.eval()  # batch statistics would tie the rows together
     data = _training_set(_data(tmp_path, MIXED))
-    entries = [data[draw] for draw in (*_draws([0, 1, 4]), *_draws([0], "language"))]
+    entries = [data[draw] for draw in (*_draws([0, 1, 2]), *_draws([0], "language"))]
     without = _terms(network, tasks, Collate(data.labels)(entries))
     unlabelled = data[Draw(index, view, (9,))]  # type: ignore[arg-type]
     with_it = _terms(network, tasks, Collate(data.labels)([unlabelled, *entries]))
@@ -246,11 +246,11 @@ def test_boxes_without_masks_add_nothing_to_the_mask_loss(tmp_path: Path) -> Non
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
-    data = _training_set(_data(tmp_path, [*MIXED, "xbm"]), AugmentConfig(mosaic=0.5, mixup=0.3))
+    data = _training_set(_data(tmp_path, ["xbm", *MIXED]), AugmentConfig(mosaic=0.5, mixup=0.3))
     sampler = StepSampler(Schedule(view_pools(data.dataset, data.labels), 4, seed=3))
     sampler.start = 1
     batches = {workers: list(training_loader(data, sampler, workers=workers)) for workers in (0, 2)}
-    assert len(batches[0]) == len(batches[2]) == len(sampler) == 2
+    assert len(batches[0]) == len(batches[2]) == len(sampler) - 1 == 2
     for one, two in zip(batches[0], batches[2], strict=True):
         _check_equal(one, two)
 

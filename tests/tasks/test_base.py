@@ -16,7 +16,7 @@ from yolor_mtl.records import IGNORE, LossOutput, UserError
 from yolor_mtl.tasks import TASKS
 from yolor_mtl.tasks.base import Canvas, DecodeOptions, Task, decode_all, ordered, task_losses, total_loss, view_named
 
-PARTS: Any = {"decode": None, "metric": None, "show": None}
+PARTS: Any = {"decode": None, "scoring": None, "show": None}
 
 
 def _task(name: str, **changes: Any) -> Task:
@@ -25,7 +25,7 @@ def _task(name: str, **changes: Any) -> Task:
 
 def test_order() -> None:
     found = ordered([_task("c", uses=("b",)), _task("b", reads=("a",)), _task("a"), _task("d")])
-    assert [task.name for task in found] == ["a", "d", "b", "c"]
+    assert [task.name for task in found] == ["a", "b", "c", "d"]
     assert ordered([]) == []
 
 

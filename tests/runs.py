@@ -1,0 +1,106 @@
+"""Tiny trainings and the command line, as users start them: shared by the tests of training, inference and commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from yolor_mtl import cli
+from yolor_mtl.training.config import train_config
+from yolor_mtl.training.history import Row, read_rows
+from yolor_mtl.training.trainer import TrainResult, train
+
+PARTS: Mapping[str, Any] = {"trunk": {"width": 0.05}, "captioning": {"width": 32, "feed_forward": 64}}
+"""Changes to ``nano`` that make it quick."""
+
+KEYS: Mapping[str, Any] = {"imgsz": 64, "batch": 4, "epochs": 2, "workers": 0, "device": "cpu", "half": "false"}
+"""Keys of a training of seconds."""
+
+MAIN = "import sys; from yolor_mtl.cli import main; sys.exit(main())"
+"""What the installed script does."""
+
+
+def words(*more: str, **keys: Any) -> list[str]:
+    """``key=value`` words of a tiny training; ``keys`` come on top of :data:`KEYS`, ``more`` as they stand."""
+    parts = [f"{task}.{key}={value}" for task, changes in PARTS.items() for key, value in changes.items()]
+    return [*(f"{key}={value}" for key, value in {**KEYS, "plots": 1, **keys}.items()), *parts, *more]
+
+
+def run_training(root: Path, out: Path | None = None, **keys: Any) -> TrainResult:
+    """A tiny training without the command's evaluation and report."""
+    place = {} if out is None else {"out": str(out)}
+    config = train_config({"data": str(root), **KEYS, **place, **keys}, {} if keys.get("resume") else PARTS)
+    return train(config, root, Console(quiet=True))
+
+
+def rows(run: Path, without: Sequence[str] = ("seconds",)) -> list[Row]:
+    """``metrics.csv`` without what differs between two equal runs."""
+    return [{key: value for key, value in row.items() if key not in without} for row in read_rows(run / "metrics.csv")]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said: its exit code and its two streams."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """The whole of stdout as JSON."""
+        return json.loads(self.out)
+
+
+Command = Callable[..., Said]
+"""``command("val", "model=x")`` in this process; see the fixture of the same name."""
+
+
+def in_process(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs commands through :func:`cli.main`."""
+
+    def run(*given: str) -> Said:
+        capsys.readouterr()
+        code = cli.main(given)
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return run
+
+
+def refused(said: Said, *parts: str) -> None:
+    """Exit code 2, one message on stderr with all ``parts``, no traceback."""
+    message = " ".join(said.err.split())
+    assert said.code == 2, message
+    assert message.startswith("error:")
+    assert "Traceback" not in said.out + said.err
+    for part in parts:
+        assert part in message
+
+
+def shell(given: Sequence[str], folder: Path, **more: str) -> subprocess.Popen[str]:
+    """A command as a process of its own, in a process group of its own, as a terminal starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, *given],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "200", **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
