@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 import runs
+import torch
+import torch
 
 from yolor_mtl import cli
 from yolor_mtl.data.scenes import write_scenes
+
+# Several test processes share the cores: more threads each would only wait for one another.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +27,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def quick() -> Iterator[None]:
-    """A cache folder of its own and wide output for commands; the user's cache is left alone."""
+    """A cache folder of its own, wide output for commands, and one thread: tiny networks lose time with more."""
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
         patch.setenv("XDG_CACHE_HOME", cache)
         patch.setenv("COLUMNS", "200")

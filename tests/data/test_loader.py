@@ -124,7 +124,7 @@ def test_calm_pictures_are_not_mixed(tmp_path: Path) -> None:
         samples = [found[Draw(index, "vision", (1, index), calm)][0] for index in range(6)]
         counts[calm] = max(len(sample.objects["boxes"]) for sample in samples)
     assert counts[True] == 1
-    assert counts[False] > 4
+    assert counts[False] >= 4
 
 
 def test_a_sample_is_a_function_of_its_draw(tmp_path: Path) -> None:
@@ -275,10 +275,17 @@ def test_unreadable_tiles_are_replaced(tmp_path: Path) -> None:
     assert 1 <= len(batch.failures) <= 2
 
 
+def test_the_one_readable_picture_is_found(tmp_path: Path) -> None:
+    data = _training_set(_data(tmp_path, [*["xbm"] * ATTEMPTS, "bm"]))
+    sample, failures = data[Draw(0, "vision", (0,))]
+    assert sample is not None
+    assert len(set(failures)) == len(failures) <= ATTEMPTS
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nothing_can_be_read(tmp_path: Path, workers: int) -> None:
     data = _training_set(_data(tmp_path, ["xbmpc"] * 4), AugmentConfig(mosaic=1, mixup=1))
-    assert len(data[Draw(0, "vision", (0,))][1]) == ATTEMPTS
+    assert len(data[Draw(0, "vision", (0,))][1]) == 4
     sampler = StepSampler(Schedule(view_pools(data.dataset, data.labels), 4))
     batches = list(training_loader(data, sampler, workers=workers))
     assert len(batches) == 2

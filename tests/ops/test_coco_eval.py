@@ -3,7 +3,7 @@
 import pytest
 from coco_reference import SPACE, coco_truth, labelled, thing, twelve_numbers
 
-from yolor_mtl.ops.coco_eval import coco_numbers, truth_rows
+from yolor_mtl.ops.coco_eval import CocoEvaluation, truth_rows
 
 NAMES = ["AP", "AP50", "AP75", "AP-small", "AP-medium", "AP-large"]
 NAMES += ["AR1", "AR10", "AR100", "AR-small", "AR-medium", "AR-large"]
@@ -16,7 +16,7 @@ def box(image_id: int, xywh: tuple[float, ...], score: float, category: int = 1)
 def numbers(labels: list, results: list[dict], max_det: int = 100) -> dict[str, float]:
     images = [{"id": label.image_id, "width": label.width, "height": label.height} for label in labels]
     truth = [row for label in labels for row in truth_rows(label, SPACE.things)]
-    return coco_numbers(images, SPACE.things, truth, results, "bbox", max_det)
+    return CocoEvaluation(images, SPACE.things, truth, results, "bbox", max_det).numbers()
 
 
 def test_truth_rows_carry_the_files_own_values() -> None:

@@ -14,6 +14,7 @@ import yolor_mtl.build
 from yolor_mtl.build import ModelConfig, build_model
 from yolor_mtl.data.labels import Columns
 from yolor_mtl.data.loader import Collate
+from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.frame import letterbox_frame
 from yolor_mtl.records import LossOutput, Sample
 from yolor_mtl.tasks import TASKS
@@ -80,6 +81,9 @@ class BrightnessMetric:
 
     def compute(self):
         return {"brightness/error": sum(self.errors) / len(self.errors)}
+
+    def details(self):
+        return Details()
 
     def write(self, folder):
         return []

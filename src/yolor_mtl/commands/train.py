@@ -82,7 +82,7 @@ def _report(config: TrainConfig, result: TrainResult, root: Path, console: Conso
         ("steps", f"{int(losses[-1]['step']) if losses else 0:,}"),
     ]
     title = f"{config.model} on {config.data}"
-    report = build_report(title, facts, predictor, dataset, evaluation, config.plots, losses, metrics)
+    report = build_report(title, facts, predictor, dataset, evaluation, config.plots, losses=losses, metrics=metrics)
     write_report(report, result.out / "report.html")
     print_scores(console, evaluation)
     console.print(f"weights, tables and report.html in {result.out}/", highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from yolor_mtl.inference.evaluator import EVALUATION, Evaluation, evaluate, eval
 from yolor_mtl.inference.gallery import examples, labelled_first
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.records import UserError
-from yolor_mtl.report.page import Report, write_report
+from yolor_mtl.report.page import Gallery, Report, write_report
 from yolor_mtl.tasks.base import DecodeOptions
 
 
@@ -42,6 +42,7 @@ class ValConfig:
         device: auto, cpu, cuda, mps, or a GPU's number.
         half: auto, true (bfloat16) or false (fp32).
         plots: pictures in the report.
+        extremes: worst and best pictures of each task in the report.
         json: print the scores as JSON.
     """
 
@@ -60,7 +61,8 @@ class ValConfig:
     workers: int = -1
     device: str = "auto"
     half: str = "auto"
-    plots: int = 12
+    plots: int = 8
+    extremes: int = 2
     json: bool = False
 
 
@@ -88,7 +90,7 @@ def val(words: Sequence[str], console: Console) -> int:
         options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
         evaluation = run_evaluation(predictor, dataset, quiet, options, config.batch, config.workers)
         facts = [("model", config.model), *facts]
-        report = build_report("Evaluation", facts, predictor, dataset, evaluation, config.plots)
+        report = build_report("Evaluation", facts, predictor, dataset, evaluation, config.plots, config.extremes)
     evaluation.write(out, results=not config.predictions)
     write_report(report, out / "report.html")
     if config.json:
@@ -141,6 +143,7 @@ def build_report(
     dataset: CocoDataset,
     evaluation: Evaluation,
     plots: int,
+    extremes: int = 0,
     losses: Sequence[dict[str, float]] = (),
     metrics: Sequence[dict[str, float]] = (),
 ) -> Report:
@@ -152,8 +155,22 @@ def build_report(
         _report_of(title, [*facts, *size], evaluation),
         losses=losses,
         metrics=metrics,
-        examples=list(examples(predictor, dataset, chosen, DecodeOptions())),
+        galleries=[
+            Gallery("Pictures it never saw", list(examples(predictor, dataset, chosen, DecodeOptions()))),
+            *_extremes(predictor, dataset, evaluation, extremes),
+        ],
     )
+
+
+def _extremes(predictor: Predictor, dataset: CocoDataset, evaluation: Evaluation, number: int) -> Iterator[Gallery]:
+    """The worst and the best pictures of each task."""
+    if not number:
+        return
+    places = {dataset.annotations(index).image_id: index for index in range(len(dataset))}
+    for name, details in evaluation.details().items():
+        ranked = [places[image] for image, _ in sorted(details.images.items(), key=lambda item: item[1])]
+        for title, chosen in (("Worst", ranked[:number]), ("Best", ranked[: -number - 1 : -1])):
+            yield Gallery(f"{title} for {name}", list(examples(predictor, dataset, chosen, DecodeOptions())))
 
 
 def _report_of(title: str, facts: Sequence[tuple[str, str]], evaluation: Evaluation) -> Report:
@@ -166,5 +183,6 @@ def _report_of(title: str, facts: Sequence[tuple[str, str]], evaluation: Evaluat
         shown=[key for metric in kinds for key in metric.shown if key in evaluation.scores],
         headlines=[metric.headline for metric in kinds],
         protocol=evaluation.protocol,
+        details=evaluation.details(),
         failures=evaluation.failures,
     )

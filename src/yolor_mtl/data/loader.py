@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,19 +135,25 @@ class TrainingSet(Dataset[Entry]):
 
     def _partners(self, index: int) -> np.ndarray:
         """The pictures of which as much is known: by the files, not by what the trained tasks loaded of them."""
-        return self.partners[self.dataset.annotations(index).objects is not None]
+        partners: np.ndarray = self.partners[self.dataset.annotations(index).objects is not None]
+        return partners
 
     def _readable(self, index: int, view: View, rng: np.random.Generator, failures: list[Failure]) -> Sample | None:
         """The picture, or in place of a broken one another of its kind."""
-        pool = self._partners(index) if view == "vision" else self.language
-        for _ in range(ATTEMPTS):
-            annotations = self.dataset.annotations(index)
+        for candidate in self._candidates(index, view, rng):
+            annotations = self.dataset.annotations(candidate)
             try:
                 return load_sample(annotations, self.labels, view)
             except UnreadableImageError as error:
                 failures.append((str(annotations.path), str(error)))
-            index = int(rng.choice(pool))
         return None
+
+    def _candidates(self, index: int, view: View, rng: np.random.Generator) -> Iterator[int]:
+        """The picture itself, then others, of which as much is known."""
+        yield index
+        pool = self._partners(index) if view == "vision" else self.language
+        others = pool[pool != index]
+        yield from rng.choice(others, min(ATTEMPTS, len(others)), replace=False).tolist()
 
     def _finish(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if rng.random() < self.augment.flip:

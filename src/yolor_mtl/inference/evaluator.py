@@ -12,6 +12,7 @@ from yolor_mtl.config import nearest
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.data.loader import EvaluationSet, evaluation_loader
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.device import loading_processes
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.records import LabelSpace, UserError
@@ -37,6 +38,10 @@ class Evaluation:
     protocol: dict[str, Any]
     metrics: dict[str, Metric]
     failures: dict[str, str] = field(default_factory=dict)
+
+    def details(self) -> dict[str, Details]:
+        """What lies behind the scores, by task."""
+        return {name: metric.details() for name, metric in self.metrics.items()}
 
     def write(self, out: Path, results: bool = True) -> None:
         """``metrics.json``, and with ``results`` the answers in COCO's formats."""

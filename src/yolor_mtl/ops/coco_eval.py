@@ -8,10 +8,17 @@ from typing import Any, Literal
 import numpy as np
 from hotcoco import COCO, COCOeval
 
+from yolor_mtl.ops.details import Breakdown, Details, Lines, Matrix, confusion_matrix
 from yolor_mtl.records import Annotations, Category
 
 Kind = Literal["bbox", "segm"]
 """What is compared: boxes or masks, in pycocotools' words."""
+
+CONFIDENT = 0.25
+"""Score from which a result counts as said, in the confusion matrix."""
+
+SHOWN_CLASSES = 24
+"""Greatest number of classes in a confusion matrix."""
 
 _AREAS = ("", "-small", "-medium", "-large")
 
@@ -38,15 +45,8 @@ def truth_rows(annotations: Annotations, categories: Sequence[Category]) -> list
     return rows
 
 
-def coco_numbers(
-    images: Sequence[Mapping[str, Any]],
-    categories: Sequence[Category],
-    truth: Sequence[Mapping[str, Any]],
-    results: Sequence[Mapping[str, Any]],
-    kind: Kind,
-    max_det: int = 100,
-) -> dict[str, float]:
-    """The twelve numbers of COCO's detection challenge, in pycocotools' order.
+class CocoEvaluation:
+    """COCO's evaluation of boxes or masks, done once and asked for more than one thing.
 
     Equal to pycocotools' ``COCOeval`` (2.0.11) to the last bit on our test sets. Annotation ids are numbered anew
     from 1: pycocotools takes an object whose id is 0 for "not matched", which is a fault and not a definition.
@@ -57,29 +57,90 @@ def coco_numbers(
         truth: COCO annotations; for ``segm`` with an RLE ``segmentation``.
         results: COCO results: ``image_id, category_id, score`` and ``bbox`` (xywh) or ``segmentation`` (RLE).
         kind: boxes or masks.
-        max_det: greatest number of results of a class in an image; COCO's protocol says 100. Below 10 it bounds
-            ``AR10`` too.
-
-    Returns:
-        ``AP AP50 AP75 AP-small AP-medium AP-large AR1 AR10 AR<max_det> AR-small AR-medium AR-large`` in 0..1,
-        -1 where no object of that kind exists (for example no small object), as pycocotools says.
-        Empty where there is nothing to find at all: no object, or crowds only.
+        max_det: greatest number of results of a class in an image; COCO's protocol says 100.
     """
-    dataset = {
-        "images": [dict(image) for image in images],
-        "categories": [{"id": category.id, "name": category.name} for category in categories],
-        "annotations": [dict(row, id=number) for number, row in enumerate(truth, start=1)],
-    }
-    if all(row["iscrowd"] for row in truth):
-        return {}
-    ground = COCO(dataset)
-    evaluation = COCOeval(ground, ground.load_res([dict(result) for result in results]), kind)
-    # In rising order, or the limits are sorted and the last one is no longer max_det.
-    evaluation.params.max_dets = [1, min(10, max_det), max_det]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    arrays: dict[str, Any] = evaluation.eval or {}
-    return _summary(np.asarray(arrays["precision"]), np.asarray(arrays["recall"]), max_det)
+
+    def __init__(
+        self,
+        images: Sequence[Mapping[str, Any]],
+        categories: Sequence[Category],
+        truth: Sequence[Mapping[str, Any]],
+        results: Sequence[Mapping[str, Any]],
+        kind: Kind,
+        max_det: int = 100,
+    ) -> None:
+        self._categories, self._max_det = categories, max_det
+        self.empty = all(row["iscrowd"] for row in truth)
+        dataset = {
+            "images": [dict(image) for image in images],
+            "categories": [{"id": category.id, "name": category.name} for category in categories],
+            "annotations": [dict(row, id=number) for number, row in enumerate(truth, start=1)],
+        }
+        ground = COCO(dataset)
+        self._evaluation = COCOeval(ground, ground.load_res([dict(result) for result in results]), kind)
+        self._evaluation.params.max_dets = [1, min(10, max_det), max_det]
+        if self.empty:
+            return
+        self._evaluation.evaluate()
+        self._evaluation.accumulate()
+        arrays: dict[str, Any] = self._evaluation.eval or {}
+        self._precision, self._recall = np.asarray(arrays["precision"]), np.asarray(arrays["recall"])
+
+    def numbers(self) -> dict[str, float]:
+        """The twelve numbers of COCO's detection challenge, in pycocotools' order.
+
+        Returns:
+            ``AP AP50 AP75 AP-small AP-medium AP-large AR1 AR10 AR<max_det> AR-small AR-medium AR-large`` in 0..1,
+            -1 where no object of that kind exists (for example no small object), as pycocotools says.
+            Empty where there is nothing to find at all: no object, or crowds only.
+        """
+        return {} if self.empty else _summary(self._precision, self._recall, self._max_det)
+
+    def details(self, what: str) -> Details:
+        """Precision over recall, calibration, confusions, and AP class by class.
+
+        Args:
+            what: ``boxes`` or ``masks``, for titles.
+        """
+        if self.empty:
+            return Details()
+        steps = np.linspace(0, 1, self._precision.shape[1])
+        curves = {}
+        for name, threshold in (("IoU 0.50", 0), ("IoU 0.75", 5), ("IoU 0.90", 8)):
+            values = self._precision[threshold, :, :, 0, 2]
+            present = values[:, (values > -1).all(axis=0)]
+            if present.size:
+                curves[name] = list(zip(steps.tolist(), present.mean(axis=1).tolist(), strict=True))
+        return Details(
+            lines=[Lines(f"{what}: precision over recall", ("recall", "precision"), curves), self._calibration(what)],
+            matrices=[self._confusion(what)],
+            tables=[self._per_class(what)],
+            images={number: row["f1"] for number, row in self._evaluation.image_diagnostics()["img_summary"].items()},
+        )
+
+    def _calibration(self, what: str) -> Lines:
+        bins = [row for row in self._evaluation.calibration()["bins"] if row["count"]]
+        points = [(row["avg_confidence"], row["avg_accuracy"]) for row in bins]
+        return Lines(f"{what}: calibration at IoU 0.50", ("score", "share that is right"), {"": points}, diagonal=True)
+
+    def _confusion(self, what: str) -> Matrix:
+        names = [category.name for category in self._categories]
+        found = self._evaluation.confusion_matrix(min_score=CONFIDENT)
+        place = {number: index for index, number in enumerate(found["cat_ids"])}
+        order = [*(place[category.id] for category in self._categories), len(place)]
+        counts = np.asarray(found["matrix"]).astype(np.int64)[np.ix_(order, order)]
+        title = f"{what}: what was taken for what (score over {CONFIDENT}, IoU 0.50)"
+        return confusion_matrix(title, counts[:-1], names, [*names, "missed"], SHOWN_CLASSES)
+
+    def _per_class(self, what: str) -> Breakdown:
+        rows: list[tuple[str, Sequence[float]]] = []
+        for index, category in enumerate(self._categories):
+            values = self._precision[:, :, index, 0, 2]
+            if (values > -1).any():
+                recall = self._recall[:, index, 0, 2]
+                rows.append((category.name, (_mean(values), _mean(values[0]), _mean(values[5]), _mean(recall))))
+        rows.sort(key=lambda row: -row[1][0])
+        return Breakdown(f"{what}, class by class", ("class", "AP", "AP50", "AP75", f"AR{self._max_det}"), rows)
 
 
 def _summary(precision: np.ndarray, recall: np.ndarray, max_det: int) -> dict[str, float]:

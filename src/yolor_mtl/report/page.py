@@ -11,8 +11,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
+from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.files import write_text
-from yolor_mtl.report.curves import curve
+from yolor_mtl.report.curves import curve, lines, matrix
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,19 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Pictures under one heading.
+
+    Attributes:
+        title: the heading.
+        examples: the pictures.
+    """
+
+    title: str
+    examples: Sequence[Example]
+
+
+@dataclass(frozen=True)
 class Report:
     """What the page shows.
 
@@ -49,7 +63,8 @@ class Report:
         protocol: how the scores are defined.
         losses: rows of ``losses.csv``.
         metrics: rows of ``metrics.csv``.
-        examples: pictures.
+        details: what lies behind the scores, by task.
+        galleries: pictures.
         failures: path -> reason of pictures that could not be read.
     """
 
@@ -61,7 +76,8 @@ class Report:
     protocol: Mapping[str, object] = field(default_factory=dict)
     losses: Sequence[Mapping[str, float]] = ()
     metrics: Sequence[Mapping[str, float]] = ()
-    examples: Sequence[Example] = ()
+    details: Mapping[str, Details] = field(default_factory=dict)
+    galleries: Sequence[Gallery] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +89,9 @@ def write_report(report: Report, path: Path) -> None:
     page = environment.get_template("report.html").render(
         report=report,
         curves=_curves(report),
+        diagrams=[lines(diagram) for details in report.details.values() for diagram in details.lines],
+        matrices=[matrix(diagram) for details in report.details.values() for diagram in details.matrices],
+        tables=[table for details in report.details.values() for table in details.tables],
         groups=_groups(report.scores),
         picture=_data_url,
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from yolor_mtl.config import nearest
 from yolor_mtl.data.labels import Labels
 from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.ops.details import Details
 from yolor_mtl.records import (
     Annotations,
     Frame,
@@ -93,6 +94,10 @@ class Metric(Protocol):
 
     def compute(self) -> dict[str, float]:
         """Flat keys such as ``box/AP``; empty where no image was labelled."""
+        ...
+
+    def details(self) -> Details:
+        """What lies behind the numbers, for a report."""
         ...
 
     def write(self, folder: Path) -> list[Path]:

@@ -61,6 +61,20 @@ class JointStep(pl.LightningModule):
         progress = self.plan.progress(self.global_step)
         set_rate(optimizer.optimizer, rate_factor(self.global_step, progress, self.warmup, self.config.final_lr))
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the norm over all parameters.
+
+        Ours, since Lightning refuses to clip for a fused optimiser; bfloat16 needs no loss scaling, so nothing is
+        unscaled behind its back.
+        """
+        if self.config.clip:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Scalar loss of a batch.
 

@@ -218,6 +218,8 @@ def _training_data(
     config: TrainConfig, data: CocoDataset, labels: dict[str, Labels], size: tuple[int, int]
 ) -> tuple[StepSampler, torch.utils.data.DataLoader[object]]:
     pools = view_pools(data, labels)
+    if config.batch == 1 and all(len(pool) for pool in pools.values()):
+        raise UserError("batch=1 has no room for both views, and captions would not be trained; use batch=2 or more")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     schedule = Schedule(pools, config.batch, share=config.language_share, seed=config.seed, rank=rank, world=world)
     if not schedule.steps:
@@ -252,7 +254,6 @@ def _lightning(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> 
         check_val_every_n_epoch=config.val_every,
         limit_val_batches=config.val_batches or 1.0,
         num_sanity_val_steps=0,
-        gradient_clip_val=config.clip or None,
         logger=_Events(save_dir=str(out), name="", version=""),
         log_every_n_steps=5,
         callbacks=callbacks,

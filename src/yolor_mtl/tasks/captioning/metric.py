@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yolor_mtl.ops.details import Details
 from yolor_mtl.records import Annotations, Prediction
 from yolor_mtl.tasks.captioning.ptb import ptb_words
-from yolor_mtl.tasks.captioning.scores import bleu, cider_d, rouge_l
+from yolor_mtl.tasks.captioning.scores import bleu, cider_d, cider_d_each, rouge_l
 from yolor_mtl.tasks.rows import Rows
 
 
@@ -43,15 +44,24 @@ class CaptionMetric:
 
     def compute(self) -> dict[str, float]:
         """``caption/BLEU-1`` to ``BLEU-4`` and ``ROUGE-L`` in 0..1, ``CIDEr`` times 10; empty without images."""
-        rows = [(text, annotations.captions) for annotations, text in self._rows.sorted() if annotations.captions]
-        if not rows:
+        candidates, references = self._words()
+        if not candidates:
             return {}
-        candidates = [ptb_words(text) for text, _ in rows]
-        references = [[ptb_words(caption) for caption in captions] for _, captions in rows]
         numbers = {f"caption/BLEU-{n}": value for n, value in enumerate(bleu(candidates, references), start=1)}
         numbers["caption/ROUGE-L"] = rouge_l(candidates, references)
         numbers["caption/CIDEr"] = cider_d(candidates, references)
         return numbers
+
+    def details(self) -> Details:
+        """How good each image's caption is, by CIDEr-D."""
+        ids = [annotations.image_id for annotations, _ in self._rows.sorted()]
+        return Details(images=dict(zip(ids, cider_d_each(*self._words()), strict=True)))
+
+    def _words(self) -> tuple[list[list[str]], list[list[list[str]]]]:
+        """Candidates and references as PTB words, in the order of image ids."""
+        rows = self._rows.sorted()
+        candidates = [ptb_words(text) for _, text in rows]
+        return candidates, [[ptb_words(caption) for caption in label.captions or ()] for label, _ in rows]
 
     def write(self, folder: Path) -> list[Path]:
         """``captions.json``: COCO's results list ``[{"image_id", "caption"}]``."""

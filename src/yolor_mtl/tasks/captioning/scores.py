@@ -82,7 +82,13 @@ def _common(first: Words, second: Words) -> int:
 
 
 def cider_d(candidates: Sequence[Words], references: Sequence[Sequence[Words]], sigma: float = 6.0) -> float:
-    """Mean CIDEr-D with its factor 10, document frequencies from ``references``; 0 without captions.
+    """Mean of :func:`cider_d_each`; 0 without captions."""
+    scores = cider_d_each(candidates, references, sigma)
+    return math.fsum(scores) / len(scores) if scores else 0.0
+
+
+def cider_d_each(candidates: Sequence[Words], references: Sequence[Sequence[Words]], sigma: float = 6.0) -> list[float]:
+    """CIDEr-D of every caption with its factor 10, document frequencies from ``references``.
 
     Of a single image it is 0: every n-gram occurs in every image, so none has a weight.
     """
@@ -98,7 +104,7 @@ def cider_d(candidates: Sequence[Words], references: Sequence[Sequence[Words]], 
         own = _Vector(ngrams(candidate), rarity, images)
         similar = [own.similarity(_Vector(counts, rarity, images), sigma) for counts in group]
         scores.append(10 * math.fsum(similar) / len(similar))
-    return math.fsum(scores) / len(scores) if scores else 0.0
+    return scores
 
 
 class _Vector:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from yolor_mtl.ops.coco_eval import coco_numbers, truth_rows
+from yolor_mtl.ops.coco_eval import CocoEvaluation, truth_rows
+from yolor_mtl.ops.details import Details
 from yolor_mtl.records import Annotations, LabelSpace, Prediction
 from yolor_mtl.tasks.rows import Rows
 
@@ -50,9 +51,16 @@ class BoxMetric:
         self._rows.merge(other._rows)
 
     def compute(self) -> dict[str, float]:
-        """``box/AP`` and its kin; empty where there is no object to find. See :func:`ops.coco_eval.coco_numbers`."""
+        """``box/AP`` and its kin; empty where there is nothing to find. See :class:`CocoEvaluation`."""
+        return {f"box/{key}": value for key, value in self._evaluation().numbers().items()}
+
+    def details(self) -> Details:
+        """Curves, calibration, confusions and AP by class."""
+        return self._evaluation().details("boxes")
+
+    def _evaluation(self) -> CocoEvaluation:
         labels = [annotations for annotations, _ in self._rows.sorted()]
-        numbers = coco_numbers(
+        return CocoEvaluation(
             images=[{"id": label.image_id, "width": label.width, "height": label.height} for label in labels],
             categories=self._categories,
             truth=[row for label in labels for row in truth_rows(label, self._categories)],
@@ -60,7 +68,6 @@ class BoxMetric:
             kind="bbox",
             max_det=self._max_det,
         )
-        return {f"box/{key}": value for key, value in numbers.items()}
 
     def write(self, folder: Path) -> list[Path]:
         """``detections.json``: COCO's results list, with the categories' own ids and xywh boxes in pixels."""

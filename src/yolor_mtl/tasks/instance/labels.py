@@ -50,8 +50,8 @@ class InstanceLabels:
         """Masks of R samples.
 
         Returns:
-            ``masks`` (M, H / stride, W / stride) uint8 of all objects with a mask, and ``mask_index`` (R, N) int64,
-            the position in ``masks`` of each object of detection's padded table, -1 without one.
+            ``masks`` (M, H / stride, W / stride) uint8 of all objects whose mask is not empty, and ``mask_index``
+            (R, N) int64, the position in ``masks`` of each object of detection's padded table, -1 without one.
         """
         number = max((len((sample.objects or {})["boxes"]) for sample in samples), default=0)
         index = torch.full((len(samples), number), -1, dtype=torch.int64)
@@ -62,10 +62,12 @@ class InstanceLabels:
             table = sample.objects or {}
             if "masks" not in table:
                 continue
-            objects = table["has_mask"].nonzero()[:, 0]
+            # The pixel nearest to each cell's centre stands for the cell. An object too small or cut too far for any
+            # cell has no mask to learn; an empty one would teach that it is not there.
+            half = self.stride // 2
+            cells = table["masks"].as_subclass(Tensor)[:, half :: self.stride, half :: self.stride]
+            objects = (table["has_mask"] & cells.flatten(1).any(dim=1)).nonzero()[:, 0]
             index[row, objects] = torch.arange(count, count + len(objects))
             count += len(objects)
-            # The pixel nearest to each cell's centre stands for the cell.
-            half = self.stride // 2
-            parts.append(table["masks"].as_subclass(Tensor)[objects, half :: self.stride, half :: self.stride])
+            parts.append(cells[objects])
         return {"masks": torch.cat(parts), "mask_index": index}

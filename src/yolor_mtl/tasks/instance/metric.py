@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yolor_mtl.ops.coco_eval import coco_numbers, truth_rows
+from yolor_mtl.ops.coco_eval import CocoEvaluation, truth_rows
+from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.masks import CroppedMasks, segmentation_to_rle
 from yolor_mtl.records import Annotations, LabelSpace, ObjectLabel, Prediction
 from yolor_mtl.tasks.rows import Rows
@@ -70,9 +71,16 @@ class MaskMetric:
         self._rows.merge(other._rows)
 
     def compute(self) -> dict[str, float]:
-        """``mask/AP`` and its kin; empty where there is no object to find. See :func:`ops.coco_eval.coco_numbers`."""
+        """``mask/AP`` and its kin; empty where there is nothing to find. See :class:`CocoEvaluation`."""
+        return {f"mask/{key}": value for key, value in self._evaluation().numbers().items()}
+
+    def details(self) -> Details:
+        """Curves, calibration, confusions and AP by class."""
+        return self._evaluation().details("masks")
+
+    def _evaluation(self) -> CocoEvaluation:
         labels = [annotations for annotations, _ in self._rows.sorted()]
-        numbers = coco_numbers(
+        return CocoEvaluation(
             images=[{"id": label.image_id, "width": label.width, "height": label.height} for label in labels],
             categories=self._categories,
             truth=[
@@ -84,7 +92,6 @@ class MaskMetric:
             kind="segm",
             max_det=self._max_det,
         )
-        return {f"mask/{key}": value for key, value in numbers.items()}
 
     def write(self, folder: Path) -> list[Path]:
         """``segmentations.json``: COCO's results list, with the categories' own ids and compressed RLE."""

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from yolor_mtl.data.coco import panoptic_map
+from yolor_mtl.ops.details import Breakdown, Details
 from yolor_mtl.records import Annotations, LabelSpace, PanopticLabel, Prediction
 from yolor_mtl.tasks.rows import Rows
 
@@ -183,6 +184,18 @@ class PanopticMetric:
             quality[category] = {"PQ": total / weight, "SQ": total / max(hits, 1), "RQ": hits / weight}
         return quality
 
+    def details(self) -> Details:
+        """PQ, SQ and RQ by class, and the quality of each image."""
+        rows = [
+            (self._classes[category].name, (row["PQ"], row["SQ"], row["RQ"]))
+            for category, row in self.per_class().items()
+        ]
+        rows.sort(key=lambda row: -row[1][0])
+        return Details(
+            tables=[Breakdown("panoptic segments, class by class", ("class", "PQ", "SQ", "RQ"), rows)],
+            images={label.image_id: _image_quality(row.matches) for label, row in self._rows.sorted()},
+        )
+
     def write(self, folder: Path) -> list[Path]:
         """``panoptic.json`` and ``panoptic/<stem>.png`` in COCO's result format; equal stems get a number."""
         pictures = folder / "panoptic"
@@ -199,6 +212,12 @@ class PanopticMetric:
             paths.append(pictures / name)
         paths[0].write_text(json.dumps({"annotations": records}), encoding="utf-8")
         return paths
+
+
+def _image_quality(matches: Matches) -> float:
+    """PQ of one image's segments, all classes together."""
+    weight = len(matches.hits) + (len(matches.false) + len(matches.missed)) / 2
+    return math.fsum(iou for _, iou in matches.hits) / weight if weight else 1.0
 
 
 def _png(ids: np.ndarray) -> bytes:

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 
 from yolor_mtl.data.coco import semantic_map
+from yolor_mtl.ops.details import Breakdown, Details, confusion_matrix
 from yolor_mtl.records import IGNORE, Annotations, LabelSpace, Prediction
 from yolor_mtl.tasks.rows import Rows
+
+SHOWN_CLASSES = 24
+"""Greatest number of classes in the drawn confusion matrix."""
 
 
 class SemanticMetric:
@@ -87,6 +91,29 @@ class SemanticMetric:
             "semantic/accuracy": float(hits.sum() / labelled.sum()),
             "semantic/mean-accuracy": float(accuracy[labelled > 0].mean()),
         }
+
+    def details(self) -> Details:
+        """Confusions, IoU by class, and how much of each image is right."""
+        confusion = self.confusion()
+        labelled, hits = confusion.sum(axis=1), np.diagonal(confusion)
+        union = labelled + confusion[:, :-1].sum(axis=0) - hits
+        names = self._space.semantic_names
+        rows = [
+            (names[i], (hits[i] / union[i], hits[i] / max(labelled[i], 1), labelled[i] / max(labelled.sum(), 1)))
+            for i in np.flatnonzero(union)
+        ]
+        rows.sort(key=lambda row: -row[1][0])
+        title = "semantic map: what was taken for what, in pixels"
+        return Details(
+            matrices=[confusion_matrix(title, confusion, names, [*names, "no class"], SHOWN_CLASSES)],
+            tables=[Breakdown("semantic map, class by class", ("class", "IoU", "accuracy", "share"), rows)],
+            images={label.image_id: self._right(*cells) for label, cells in self._rows.sorted()},
+        )
+
+    def _right(self, cells: np.ndarray, counts: np.ndarray) -> float:
+        """Share of an image's labelled pixels that are right, from its cells of the matrix."""
+        row, column = np.divmod(cells, self._classes + 1)
+        return float(counts[row == column].sum() / max(counts.sum(), 1))
 
     def write(self, folder: Path) -> list[Path]:
         """Nothing: COCO has no result format for whole semantic maps, and ``predict`` writes them as pictures."""

@@ -1,0 +1,59 @@
+"""What a training is told: recipes, files and words, and what makes no sense."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yolor_mtl.config import to_yaml
+from yolor_mtl.records import UserError
+from yolor_mtl.training.config import resumed_folder, split_names, train_config
+
+
+def test_recipes_files_and_words_in_this_order(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("epochs: 7\nbatch: 3\naugment: {flip: 0.25}\n")
+    config = train_config({"config": str(file), "batch": 5}, {"trunk": {"width": 0.1}})
+    assert (config.epochs, config.batch, config.augment.flip, config.augment.mosaic) == (7, 5, 0.25, 1.0)
+    assert config.network == {"trunk": {"width": 0.1}}
+    assert train_config({}, recipe="demo").minutes == 8
+
+
+def test_a_resumed_run_keeps_its_configuration(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(train_config({"epochs": 9, "lr": 0.5}, {"trunk": {"width": 0.1}})))
+    for resume in (tmp_path, tmp_path / "last.ckpt"):
+        config = train_config({"resume": str(resume), "epochs": 11})
+        assert (config.epochs, config.lr, config.network) == (11, 0.5, {"trunk": {"width": 0.1}})
+        assert resumed_folder(config.resume) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ({"epohcs": 3}, ["epohcs", "did you mean 'epochs'"]),
+        ({"epochs": 0}, ["epochs=0", "1"]),
+        ({"epochs": "many"}, ["epochs"]),
+        ({"batch": 0}, ["batch=0"]),
+        ({"workers": -2}, ["workers=-2"]),
+        ({"lr": 0}, ["lr=0"]),
+        ({"ema": 1.0}, ["ema=1.0"]),
+        ({"language_share": 1.0}, ["language_share"]),
+        ({"augment": {"mosaic": 1.5}}, ["augment.mosaic=1.5", "0..1"]),
+        ({"augment": {"scale": 1.0}}, ["augment.scale", "excluded"]),
+        ({"augment": {"hue": 0.7}}, ["augment.hue", "0.5"]),
+        ({"augment": {"mosiac": 1}}, ["augment.mosiac", "did you mean 'mosaic'"]),
+        ({"augment": 1}, ["augment"]),
+        ({"config": "absent.yaml"}, ["absent.yaml"]),
+    ],
+)
+def test_refused(given: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        train_config(given)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_split_names() -> None:
+    assert split_names("train") == ["train"]
+    assert split_names(["a", "b"]) == split_names(("a", "b")) == ["a", "b"]
+    assert split_names(2017) == ["2017"]

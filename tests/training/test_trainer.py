@@ -1,0 +1,233 @@
+"""Whole trainings of a tiny network: what they leave, that they repeat, go on, and start from other weights."""
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import runs
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from yolor_mtl.config import fill, read_yaml
+from yolor_mtl.records import UserError
+from yolor_mtl.training.callbacks import Recorder
+from yolor_mtl.training.config import TrainConfig
+from yolor_mtl.training.history import read_rows
+
+TERMS = {
+    "loss/detection/class",
+    "loss/detection/box",
+    "loss/detection/dfl",
+    "loss/instance/mask",
+    "loss/semantic/cross_entropy",
+    "loss/captioning/words",
+}
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def whole(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of three epochs that nothing interrupted."""
+    return runs.run_training(scenes, tmp_path_factory.mktemp("whole") / "run", epochs=EPOCHS).out
+
+
+def state(run: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The averaged and the current weights of ``last.ckpt``."""
+    kept = torch.load(run / "last.ckpt", weights_only=True)
+    return {"average": kept["state_dict"], "current": kept["current_model_state"]}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Both weights are equal to the bit."""
+    for kind, tensors in state(one).items():
+        assert tensors.keys() == state(other)[kind].keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, state(other)[kind][name]), name
+
+
+def seen_pictures(monkeypatch: pytest.MonkeyPatch, stop_at: int = 0) -> list[tuple[int, int, int]]:
+    """(epoch, batch, sum of pixels) of every step to come; at a step the user presses Ctrl-C."""
+    seen: list[tuple[int, int, int]] = []
+    record = Recorder.on_train_batch_end
+
+    def watch(self, trainer, module, outputs, batch, place):
+        seen.append((trainer.current_epoch, place, int(batch.images.sum())))
+        record(self, trainer, module, outputs, batch, place)
+        if trainer.global_step == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Recorder, "on_train_batch_end", watch)
+    return seen
+
+
+def test_what_it_leaves(trained: Path, scenes: Path) -> None:
+    config = fill(TrainConfig, read_yaml(trained / "config.yaml"))
+    assert (config.data, config.imgsz, config.augment.mosaic) == (str(scenes), 64, 1.0)
+    assert config.network["trunk"] == {"width": 0.05}
+    rows = read_rows(trained / "metrics.csv")
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 4), (2, 8)]
+    assert rows[0].keys() >= TERMS | {"fitness", "seconds", "box/AP", "panoptic/PQ", "caption/CIDEr"}
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    losses = read_rows(trained / "losses.csv")
+    assert losses[0].keys() == {"step", "seconds", "lr", "detection", "instance", "semantic", "captioning"}
+    assert torch.load(trained / "last.ckpt", weights_only=True)["global_step"] == 8
+    assert "<svg" in (trained / "report.html").read_text(encoding="utf-8")
+    assert json.loads((trained / "val" / "metrics.json").read_text())["protocol"]["pictures"] == 4
+
+
+def test_tensorboard(trained: Path) -> None:
+    events = EventAccumulator(str(trained))
+    events.Reload()
+    assert {"train/detection/box", "train/lr", "fitness", "box/AP"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("fitness")] == [4, 8]
+
+
+def test_best_holds_the_averaged_weights(trained: Path) -> None:
+    best = load_file(trained / "best.safetensors")
+    with safe_open(trained / "best.safetensors", framework="pt") as file:
+        fitness = float(file.metadata()["fitness"])
+    rows = read_rows(trained / "metrics.csv")
+    assert fitness == pytest.approx(max(row["fitness"] for row in rows), abs=1e-5)
+    if rows[-1]["fitness"] <= rows[0]["fitness"]:
+        pytest.skip("the first epoch was best: last.ckpt holds no weights to compare with")
+    kept = {kind: {n.removeprefix("network."): t for n, t in found.items()} for kind, found in state(trained).items()}
+    assert all(torch.equal(tensor, kept["average"][name]) for name, tensor in best.items())
+    assert any(not torch.equal(tensor, kept["current"][name]) for name, tensor in best.items())
+
+
+def test_without_averaging(scenes: Path, tmp_path: Path) -> None:
+    out = runs.run_training(scenes, tmp_path / "run", ema=0, epochs=1, tasks=["semantic"]).out
+    kept = torch.load(out / "last.ckpt", weights_only=True)["state_dict"]
+    best = load_file(out / "best.safetensors")
+    assert all(torch.equal(tensor, kept[f"network.{name}"]) for name, tensor in best.items())
+
+
+def test_the_same_seed_gives_the_same(whole: Path, scenes: Path, tmp_path: Path) -> None:
+    again = runs.run_training(scenes, tmp_path / "again", epochs=EPOCHS).out
+    assert runs.rows(again) == runs.rows(whole)
+    assert_same(whole, again)
+    other = runs.run_training(scenes, tmp_path / "other", epochs=1, seed=1).out
+    assert runs.rows(other)[0] != runs.rows(whole)[0]
+
+
+@pytest.mark.parametrize("step", [6, 8], ids=["inside an epoch", "at its end"])
+def test_resume_after_ctrl_c_is_exact(
+    whole: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    seen = seen_pictures(monkeypatch, stop_at=step)
+    stopped = runs.run_training(scenes, tmp_path / "run", epochs=EPOCHS)
+    assert stopped.exit_code == 130
+    assert len(seen) == step
+    monkeypatch.undo()
+    seen += seen_pictures(monkeypatch)
+    resumed = runs.run_training(scenes, resume=str(stopped.out), epochs=EPOCHS)
+    assert resumed.exit_code == 0
+    assert resumed.out == stopped.out
+    assert_same(whole, resumed.out)
+    scores = [{key: value for key, value in row.items() if "loss/" not in key} for row in runs.rows(resumed.out)]
+    assert scores == [{key: value for key, value in row.items() if "loss/" not in key} for row in runs.rows(whole)]
+    seconds = [row["seconds"] for row in read_rows(resumed.out / "metrics.csv")]
+    assert seconds == sorted(seconds)
+
+
+def test_epochs_differ_in_pictures(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = seen_pictures(monkeypatch)
+    runs.run_training(scenes, tmp_path / "run", tasks=["captioning"], augment={"mosaic": 0})
+    epochs = [[pixels for epoch, _, pixels in seen if epoch == number] for number in (0, 1)]
+    assert len(epochs[0]) == len(epochs[1]) == 3
+    assert epochs[0] != epochs[1]
+
+
+def test_resume_by_checkpoint_with_more_epochs(trained: Path, scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.yaml", "last.ckpt", "metrics.csv", "best.safetensors"):
+        (run / name).write_bytes((trained / name).read_bytes())
+    runs.run_training(scenes, resume=str(run / "last.ckpt"), epochs=3)
+    assert [row["epoch"] for row in runs.rows(run)] == [1, 2, 3]
+    assert [row["step"] for row in runs.rows(run)] == [4, 8, 12]
+
+
+def test_time_ends_it_with_a_validation(scenes: Path, tmp_path: Path) -> None:
+    result = runs.run_training(scenes, tmp_path / "run", epochs=1000, minutes=0.02)
+    last = read_rows(result.out / "metrics.csv")[-1]
+    assert result.exit_code == 0
+    assert 1 <= last["step"] < 4000
+    assert last["fitness"] == pytest.approx(result.scores["fitness"], rel=1e-4)
+    assert (result.out / "last.ckpt").is_file()
+
+
+def test_weights_start_a_training(trained: Path, scenes: Path, tmp_path: Path) -> None:
+    weights = trained / "best.safetensors"
+    result = runs.run_training(scenes, tmp_path / "run", weights=str(weights), epochs=1, lr=1e-9, ema=0)
+    started, ended = load_file(weights), load_file(result.out / "best.safetensors")
+    floats = [name for name, tensor in started.items() if tensor.is_floating_point() and "running" not in name]
+    assert started.keys() == ended.keys()
+    assert all(torch.allclose(started[name], ended[name], atol=1e-6) for name in floats)
+
+
+@pytest.mark.parametrize(
+    ("keys", "parts"),
+    [
+        ({"resume": "{tmp}/nothing"}, ["no", "last.ckpt", "first epoch"]),
+        ({"resume": "{tmp}/cut.ckpt"}, ["cut.ckpt", "not a whole checkpoint"]),
+        ({"weights": "{tmp}/absent.safetensors"}, ["no weights file", "absent.safetensors"]),
+        ({"out": "{trained}"}, ["earlier run", "resume="]),
+    ],
+)
+def test_refused(scenes: Path, trained: Path, tmp_path: Path, keys: dict[str, str], parts: list[str]) -> None:
+    (tmp_path / "cut.ckpt").write_bytes((trained / "last.ckpt").read_bytes()[:5000])
+    given = {key: value.format(tmp=tmp_path, trained=trained) for key, value in keys.items()}
+    with pytest.raises(UserError) as caught:
+        runs.run_training(scenes, **{"out": str(tmp_path / "run"), **given})
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def real_subset(source: Path, root: Path, split: str, number: int) -> None:
+    """A split of a real data set cut to ``number`` pictures spread over it; the pictures stay where they are."""
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "images" / split).symlink_to(source / "images" / split)
+    (root / "annotations" / f"panoptic_{split}").symlink_to(source / "annotations" / f"panoptic_{split}")
+    chosen: set[int] = set()
+    for kind in ("instances", "captions", "panoptic"):
+        content = json.loads((source / "annotations" / f"{kind}_{split}.json").read_text())
+        pictures = [image["id"] for image in content["images"]]
+        chosen = chosen or set(pictures[:: max(1, len(pictures) // number)][:number])
+        content["images"] = [image for image in content["images"] if image["id"] in chosen]
+        content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] in chosen]
+        (root / "annotations" / f"{kind}_{split}.json").write_text(json.dumps(content))
+
+
+def assert_all_terms(run: Path) -> None:
+    """Every task has learnt, and nothing is infinite."""
+    (row,) = read_rows(run / "metrics.csv")
+    assert row.keys() >= TERMS | {"fitness", "box/AP", "mask/AP", "semantic/mIoU", "panoptic/PQ", "caption/BLEU-4"}
+    assert all(math.isfinite(value) for value in row.values())
+    assert all(row[term] > 0 for term in TERMS)
+
+
+REAL = {"epochs": 1, "batch": 32, "val_batches": 1, "imgsz": 64}
+
+
+def test_coco_sample_with_labels_for_some_tasks_only(quick: None, shared: Path, tmp_path: Path) -> None:
+    keys = {**REAL, "train": ["train2017", "val2017"], "val": "val2017"}
+    result = runs.run_training(shared / "coco_sample", tmp_path / "run", **keys)
+    assert_all_terms(result.out)
+
+
+def test_coco_real_cut(quick: None, shared: Path, tmp_path: Path) -> None:
+    for split, number in (("train2017r", 64), ("val2017r", 16)):
+        real_subset(shared / "coco_real", tmp_path / "data", split, number)
+    assert_all_terms(runs.run_training(tmp_path / "data", tmp_path / "run", **REAL).out)
+
+
+@pytest.mark.slow
+def test_coco_real_whole(quick: None, shared: Path, tmp_path: Path) -> None:
+    assert_all_terms(runs.run_training(shared / "coco_real", tmp_path / "run", **REAL).out)
