@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import runs
 import torch
-import torch
 
 from yolor_mtl import cli
 from yolor_mtl.data.scenes import write_scenes
@@ -32,6 +31,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
         patch.setenv("XDG_CACHE_HOME", cache)
         patch.setenv("COLUMNS", "200")
+        patch.setenv("OMP_NUM_THREADS", "1")
         yield
 
 

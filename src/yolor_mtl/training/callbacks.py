@@ -69,7 +69,7 @@ class Recorder(Callback):
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._steps[name] = self._steps.get(name, 0) + 1
-        if trainer.global_step % self.interval == 0:
+        if trainer.global_step % self.interval == 0 or not self.losses.rows:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             moment = {"step": trainer.global_step, "seconds": round(pl_module.plan.elapsed, 2), "lr": rate}
             self.losses.add({**moment, **task_sums(parts)})
@@ -146,16 +146,19 @@ class Stopper(Callback):
         if pl_module.plan.over(trainer.global_step):
             trainer.should_stop = True
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes SIGTERM back from Lightning, which would end with exit code 0."""
+        signal.signal(signal.SIGTERM, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise StoppedError
+        self.signal = number
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """While it lasts, the first Ctrl-C or SIGTERM is remembered; a second Ctrl-C interrupts at once."""
-
-        def remember(number: int, frame: FrameType | None) -> None:
-            if self.signal is not None and number == signal.SIGINT:
-                raise StoppedError
-            self.signal = number
-
-        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:

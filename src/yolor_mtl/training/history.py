@@ -22,7 +22,7 @@ class Table:
 
     def __init__(self, path: Path, resume: bool = False) -> None:
         self.path = path
-        self.rows: list[Row] = read_rows(path) if resume and path.is_file() else []
+        self.rows: list[Row] = read_rows(path) if resume else []
 
     def add(self, row: Mapping[str, float]) -> None:
         """Adds a row in memory."""
@@ -49,6 +49,8 @@ def _short(value: float) -> str:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Inverse of :func:`to_csv`; empty cells are left out."""
+    """Inverse of :func:`to_csv`; empty cells are left out. A file that is not there has no rows."""
+    if not path.is_file():
+        return []
     with path.open(encoding="utf-8", newline="") as file:
         return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]

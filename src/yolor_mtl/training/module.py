@@ -101,10 +101,11 @@ class JointStep(pl.LightningModule):
         return reduced
 
     def _untouched(self, ran: set[str]) -> Tensor:
-        """Zero, with a gradient of zero for the heads that had no labelled row in this batch."""
+        """Zero, with a gradient of zero for heads without a labelled row in this batch, and the features they read."""
         idle = [head for name, head in self.network.heads.items() if name not in ran]
+        parts = [*idle, self.network.trunk] if idle else []
         zero = torch.zeros((), device=self.device)
-        return sum((0.0 * parameter.sum() for head in idle for parameter in head.parameters()), zero)
+        return sum((0.0 * parameter.sum() for part in parts for parameter in part.parameters()), zero)
 
     def on_train_epoch_start(self) -> None:
         """Tells the sampler the epoch: Lightning only tells samplers of single pictures."""

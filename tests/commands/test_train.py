@@ -1,0 +1,90 @@
+"""``yolor-mtl train`` and ``demo`` as a user starts them."""
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import runs
+
+from yolor_mtl.tasks.semantic.loss import SoftmaxLoss
+from yolor_mtl.training.history import read_rows
+
+
+def test_broken_pictures_are_skipped_and_listed(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes, tmp_path / "d")
+    first, second, *_ = sorted((tmp_path / "d" / "train").glob("*.jpg"))
+    first.write_bytes(first.read_bytes()[:2000])
+    second.write_bytes(b"")
+    said = command("train", *runs.words(data=tmp_path / "d", out=tmp_path / "run", epochs=1, plots=0))
+    assert said.code == 1
+    assert first.name in said.out
+    assert second.name in said.out
+    assert "0 bytes" in said.out
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+
+
+def test_without_captions_the_other_tasks_train(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes, tmp_path / "d")
+    for path in (tmp_path / "d" / "annotations").glob("captions_*"):
+        path.unlink()
+    said = command("train", *runs.words(data=tmp_path / "d", out=tmp_path / "run", epochs=1, plots=0))
+    assert said.code == 0
+    (row,) = read_rows(tmp_path / "run" / "metrics.csv")
+    assert "loss/detection/box" in row
+    assert not any("caption" in key for key in row)
+
+
+def test_demo(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    said = command("demo", *runs.words(data=scenes, out=out, minutes=0.01))
+    assert said.code == 0
+    assert "report.html" in said.out
+    assert f"predict model={out}" in said.out
+    assert (out / "report.html").is_file()
+    assert json.loads((out / "val" / "metrics.json").read_text())["protocol"]["pictures"] == 4
+
+
+def test_a_loss_that_is_no_number(
+    command: runs.Command, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = SoftmaxLoss.__call__
+
+    def broken(self, out, targets, used):
+        answer = plain(self, out, targets, used)
+        return type(answer)({name: (value * float("nan"), count) for name, (value, count) in answer.terms.items()})
+
+    monkeypatch.setattr(SoftmaxLoss, "__call__", broken)
+    said = command("train", *runs.words(data=scenes, out=tmp_path / "run", epochs=1))
+    assert said.code == 3
+    assert "semantic/cross_entropy is nan" in said.err
+    assert "Traceback" not in said.err
+    assert (tmp_path / "run" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_it_with_the_state_kept(
+    command: runs.Command, scenes: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    out = tmp_path / "run"
+    process = runs.shell(["train", *runs.words(data=scenes, out=out, epochs=400, workers=1, plots=0)], tmp_path)
+    try:
+        deadline = time.monotonic() + 60
+        while not (out / "metrics.csv").is_file() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(number)
+        said, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert f"resume={out}" in said
+    assert (out / "last.ckpt").is_file()
+    epochs = int(read_rows(out / "metrics.csv")[-1]["epoch"])
+    steps = read_rows(out / "losses.csv")[-1]["step"]
+    resumed = command("train", f"resume={out}", f"epochs={epochs + 2}", "plots=0")
+    assert resumed.code == 0
+    assert read_rows(out / "losses.csv")[-1]["step"] > steps
+    assert read_rows(out / "metrics.csv")[-1]["epoch"] == epochs + 2

@@ -1,0 +1,65 @@
+"""Verbs, help, and exit codes."""
+
+import errno
+
+import pytest
+import runs
+
+from yolor_mtl import __version__, cli
+from yolor_mtl.records import UserError
+
+
+@pytest.mark.parametrize("given", [[], ["help"], ["--help"], ["-h"]])
+def test_overview(command: runs.Command, given: list[str]) -> None:
+    said = command(*given)
+    assert said.code == 0
+    assert all(verb in said.out for verb in cli.VERBS)
+
+
+@pytest.mark.parametrize("given", ["version", "--version", "-V"])
+def test_version(command: runs.Command, given: str) -> None:
+    assert command(given).out.strip() == __version__
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_key_of_every_verb_is_explained(command: runs.Command, verb: str) -> None:
+    said = command(*verb.split(), "--help")
+    assert said.code == 0
+    assert cli.VERBS[verb].example in said.out
+    keys = [line for line in said.out.splitlines()[3:] if line.strip()]
+    assert keys
+    for line in keys:
+        assert len(line.split()) > 1, f"{line} says nothing"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("[bold] is kept"), 2),
+        (KeyboardInterrupt(), 130),
+        (BrokenPipeError(), 0),
+        (OSError(errno.ENOSPC, "No space left on device", "x.ckpt"), 3),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), 2),
+        (ArithmeticError("the loss a/b is nan"), 3),
+    ],
+)
+def test_exit_codes(command: runs.Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
+    def fail(words: list[str], console: object) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_dispatch", fail)
+    said = command("predict")
+    assert said.code == code
+    assert "Traceback" not in said.err
+    if isinstance(error, UserError):
+        assert said.err == "error: [bold] is kept\n"
+
+
+def test_a_message_from_a_loading_process_loses_its_traceback() -> None:
+    text = "Caught UserError in DataLoader worker process 0.\nTraceback ...\nyolor_mtl.records.UserError: a.png: gone\n"
+    assert cli._plain(text) == "a.png: gone"
+
+
+def test_attribute_notes() -> None:
+    text = "A.\n\nAttributes:\n    a: one\n        two.\n    b: ``three``.\n"
+    assert cli.attribute_notes(text) == {"a": "one two.", "b": "three."}
