@@ -16,6 +16,7 @@ from yolor_mtl.data.named import SCENES
 from yolor_mtl.inference.evaluator import EVALUATION, Evaluation, evaluate, evaluate_answers
 from yolor_mtl.inference.gallery import examples, labelled_first
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import Gallery, Report, write_report
 from yolor_mtl.tasks.base import DecodeOptions
@@ -67,38 +68,53 @@ class ValConfig:
 
 
 def val(words: Sequence[str], console: Console) -> int:
-    """``yolor-mtl val``."""
+    """``yolor-mtl val``, alone or as one of several processes."""
     config = fill(ValConfig, parse_assignments(words))
-    quiet = Console(quiet=True) if config.json else console
     if bool(config.model) == bool(config.predictions):
         raise UserError("give either model= (weights to run) or predictions= (a folder of results, or groundtruth)")
+    leads = rank_and_world()[0] == 0
+    console = console if leads else Console(quiet=True)
+    quiet = Console(quiet=True) if config.json else console
+    dataset = open_coco(data_root(config.data, quiet), split_list(config.split))
+    with process_group():
+        evaluation, report = (_val_answers if config.predictions else _val_model)(config, dataset, quiet, leads)
     out = Path(config.out)
-    facts = [("data", f"{config.data} {'+'.join(split_list(config.split))}")]
-    if config.predictions:
-        dataset = open_coco(data_root(config.data, quiet), split_list(config.split))
-        with counting(quiet, "scoring", len(dataset)) as progress:
-            line = progress.task_ids[0]
-            evaluation = evaluate_answers(
-                dataset, config.predictions, config.tasks or (), lambda done: progress.advance(line, done)
-            )
-        report = _report_of("Evaluation", [("predictions", config.predictions), *facts], evaluation)
-    else:
-        predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
-        dataset = open_coco(data_root(config.data, quiet), split_list(config.split))
-        if config.conf > 0.01:
-            quiet.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
-        options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
-        evaluation = run_evaluation(predictor, dataset, quiet, options, config.batch, config.workers)
-        facts = [("model", config.model), *facts]
-        report = build_report("Evaluation", facts, predictor, dataset, evaluation, config.plots, config.extremes)
-    evaluation.write(out, results=not config.predictions)
-    write_report(report, out / "report.html")
+    if leads:
+        evaluation.write(out, results=not config.predictions)
+        write_report(report, out / "report.html")
     if config.json:
         console.print_json(data={**evaluation.scores, "protocol": evaluation.protocol})
         return 1 if evaluation.failures else 0
     print_scores(console, evaluation)
     console.print(f"metrics.json, result files and report.html in {out}/", highlight=False)
     return report_failures(console, evaluation.failures)
+
+
+def _facts(config: ValConfig) -> list[tuple[str, str]]:
+    return [("data", f"{config.data} {'+'.join(split_list(config.split))}")]
+
+
+def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console, leads: bool) -> tuple[Evaluation, Report]:
+    """Scores of answers that are there already."""
+    with counting(console, "scoring", len(dataset)) as progress:
+        line = progress.task_ids[0]
+        evaluation = evaluate_answers(
+            dataset, config.predictions, config.tasks or (), lambda done: progress.advance(line, done)
+        )
+    return evaluation, _report_of("Evaluation", [("predictions", config.predictions), *_facts(config)], evaluation)
+
+
+def _val_model(config: ValConfig, dataset: CocoDataset, console: Console, leads: bool) -> tuple[Evaluation, Report]:
+    """Scores of a model; the pictures of the report are drawn by the first process only."""
+    predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
+    if config.conf > 0.01:
+        console.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
+    options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
+    evaluation = run_evaluation(predictor, dataset, console, options, config.batch, config.workers)
+    facts = [("model", config.model), *_facts(config)]
+    if not leads:
+        return evaluation, _report_of("Evaluation", facts, evaluation)
+    return evaluation, build_report("Evaluation", facts, predictor, dataset, evaluation, config.plots, config.extremes)
 
 
 def run_evaluation(
@@ -131,6 +147,9 @@ def print_scores(console: Console, evaluation: Evaluation) -> None:
         groups.setdefault(group or "all", []).append(f"[bold]{name}[/bold] {shown}")
     rows = [(group, "   ".join(values)) for group, values in groups.items()]
     print_table(console, "scores on held-out pictures", rows, ("task", ""))
+    whole = sum(evaluation.seconds.values())
+    parts = ", ".join(f"{name} {seconds:.1f} s ({seconds / whole:.0%})" for name, seconds in evaluation.seconds.items())
+    console.print(f"time: {parts}", highlight=False)
     for key, text in evaluation.protocol.items():
         if isinstance(text, str):
             console.print(f"[dim]{key}: {text}[/dim]", soft_wrap=True, highlight=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.device import loading_processes
 from yolor_mtl.ops.files import write_text
+from yolor_mtl.ops.ranks import gather, rank_and_world
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.tasks.base import DecodeOptions, Metric, fitness, update_all
+from yolor_mtl.tasks.base import DecodeOptions, Metric, fitness, merge_ranks, update_all
 
 EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)
 """Thresholds of an evaluation: AP needs the whole curve."""
@@ -32,12 +34,14 @@ class Evaluation:
         protocol: definitions.
         metrics: the metrics with what they have seen, by task.
         failures: path -> reason of pictures that could not be read.
+        seconds: time by part: ``loading``, ``inference``, ``postprocess``, ``scoring``.
     """
 
     scores: dict[str, float]
     protocol: dict[str, Any]
     metrics: dict[str, Metric]
     failures: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def details(self) -> dict[str, Details]:
         """What lies behind the scores, by task."""
@@ -76,14 +80,28 @@ def evaluate(
     check_space(predictor.model.space, dataset.space)
     metrics = {task.name: task.metric() for task in predictor.model.tasks}
     failures: dict[str, str] = {}
-    pictures = EvaluationSet(dataset, predictor.size)
-    for loaded in evaluation_loader(pictures, batch=batch, workers=loading_processes(workers, predictor.device)):
+    rank, world = rank_and_world()
+    loader = evaluation_loader(
+        EvaluationSet(dataset, predictor.size),
+        batch=batch,
+        workers=loading_processes(workers, predictor.device),
+        rank=rank,
+        world=world,
+    )
+    watch = Stopwatch()
+    for loaded in loader:
         failures.update(loaded.failures)
+        watch.tick("loading")
         if len(loaded.images):
             frames = [frame for frame in loaded.frames if frame is not None]
             answered = predictor.predict_batch(loaded.images, frames, options)
+            watch.add({name: speed * len(frames) / 1000 for name, speed in answered.speed.items()})
             update_all(metrics, answered.predictions, loaded.annotations)
+            watch.tick("scoring")
         progress(len(loaded.images) + len(loaded.failures))
+    merge_ranks(metrics)
+    for others in gather(failures):
+        failures.update(others)
     decoding = "greedy" if options.beam == 1 else f"beam {options.beam}"
     return _evaluation(
         dataset,
@@ -94,6 +112,7 @@ def evaluate(
             "half": predictor.half,
             "decoding": {"conf": options.conf, "iou": options.iou, "max_det": options.max_det, "text": decoding},
         },
+        watch,
     )
 
 
@@ -126,6 +145,7 @@ def evaluate_answers(
     answers = {
         name: scoring.truth if source == GROUND_TRUTH else scoring.read(folder) for name, scoring in chosen.items()
     }
+    watch = Stopwatch()
     metrics = {name: scoring.metric() for name, scoring in chosen.items() if answers[name] is not None}
     if not metrics:
         raise UserError(f"predictions={source}: no result file in it, such as detections.json or captions.json")
@@ -136,7 +156,8 @@ def evaluate_answers(
             if answer is not None and metric.evaluates(annotations):
                 metric.update(answer(annotations), annotations)
         progress(1)
-    return _evaluation(dataset, metrics, {}, {"predictions": source})
+    watch.tick("scoring")
+    return _evaluation(dataset, metrics, {}, {"predictions": source}, watch)
 
 
 def known_tasks(asked: Sequence[str]) -> list[str]:
@@ -151,13 +172,37 @@ def known_tasks(asked: Sequence[str]) -> list[str]:
     return list(asked) or list(TASKS)
 
 
+class Stopwatch:
+    """Seconds by part of an evaluation."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def tick(self, name: str) -> None:
+        """Counts the time since the last call towards a part."""
+        now = time.perf_counter()
+        self.add({name: now - self._last})
+
+    def add(self, parts: Mapping[str, float]) -> None:
+        """Counts times that were measured elsewhere; the clock goes on from here."""
+        for name, seconds in parts.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self._last = time.perf_counter()
+
+
 def _evaluation(
-    dataset: CocoDataset, metrics: dict[str, Metric], failures: dict[str, str], more: dict[str, Any]
+    dataset: CocoDataset,
+    metrics: dict[str, Metric],
+    failures: dict[str, str],
+    more: dict[str, Any],
+    watch: Stopwatch,
 ) -> Evaluation:
     scores = {key: value for metric in metrics.values() for key, value in metric.compute().items()}
+    watch.tick("scoring")
     protocol: dict[str, Any] = {key: value for metric in metrics.values() for key, value in metric.protocol.items()}
     protocol |= {"splits": list(dataset.split_names), "pictures": len(dataset) - len(failures), **more}
-    return Evaluation(scores | fitness(metrics, scores), protocol, metrics, failures)
+    return Evaluation(scores | fitness(metrics, scores), protocol, metrics, failures, watch.seconds)
 
 
 def check_space(model: LabelSpace, data: LabelSpace) -> None:

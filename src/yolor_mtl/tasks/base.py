@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol, Self, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from yolor_mtl.config import nearest
 from yolor_mtl.data.labels import Labels
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.ops.details import Details
+from yolor_mtl.ops.ranks import gather, rank_and_world
 from yolor_mtl.records import (
     Annotations,
     Frame,
@@ -90,6 +91,10 @@ class Metric(Protocol):
 
     def update(self, prediction: Prediction, annotations: Annotations) -> None:
         """Adds one image; called only where :meth:`evaluates` holds."""
+        ...
+
+    def merge(self, other: Self) -> None:
+        """Adds what another process has seen; an image that both have seen counts once."""
         ...
 
     def compute(self) -> dict[str, float]:
@@ -321,6 +326,15 @@ def update_all(
         for name, metric in metrics.items():
             if labels is not None and metric.evaluates(labels):
                 metric.update(answer[name], labels)
+
+
+def merge_ranks(metrics: Mapping[str, Metric]) -> None:
+    """Adds what the other processes have seen, on every process; with one process nothing happens."""
+    rank, _ = rank_and_world()
+    for name, metric in metrics.items():
+        for number, other in enumerate(gather(metric)):
+            if number != rank and other is not metric:
+                metrics[name].merge(other)
 
 
 def fitness(metrics: Mapping[str, Metric], scores: Mapping[str, float]) -> dict[str, float]:

@@ -13,7 +13,16 @@ from torch import Tensor
 from yolor_mtl.build import Model
 from yolor_mtl.data.schedule import StepSampler
 from yolor_mtl.records import Batch
-from yolor_mtl.tasks.base import DecodeOptions, Metric, decode_all, fitness, task_losses, total_loss, update_all
+from yolor_mtl.tasks.base import (
+    DecodeOptions,
+    Metric,
+    decode_all,
+    fitness,
+    merge_ranks,
+    task_losses,
+    total_loss,
+    update_all,
+)
 from yolor_mtl.training.config import TrainConfig
 from yolor_mtl.training.optim import adamw, set_rate
 from yolor_mtl.training.plan import Plan, rate_factor
@@ -136,7 +145,8 @@ class JointStep(pl.LightningModule):
         update_all(self.metrics, answers, batch.annotations)
 
     def on_validation_epoch_end(self) -> None:
-        """Computes the scores; see :attr:`scores`."""
+        """Computes the scores over all processes; see :attr:`scores`."""
+        merge_ranks(self.metrics)
         self.scores = {key: value for metric in self.metrics.values() for key, value in metric.compute().items()}
         self.scores |= fitness(self.metrics, self.scores)
 

@@ -24,6 +24,7 @@ from yolor_mtl.data.schedule import Schedule, StepSampler
 from yolor_mtl.models.weights import load_state, read_weights
 from yolor_mtl.ops.device import choose_device, loading_processes, use_half
 from yolor_mtl.ops.files import write_text
+from yolor_mtl.ops.ranks import rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
@@ -87,9 +88,9 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     stopper = Stopper(recorder.save_state)
     module = JointStep(model, config, plan)
     trainer = _lightning(config, out, [*([average] if average else []), recorder, stopper, TrainingBar(console)])
-    validation = evaluation_loader(
-        EvaluationSet(held_out, (imgsz, imgsz)), batch=config.batch, workers=loader.num_workers
-    )
+    rank, world = rank_and_world()
+    pictures = EvaluationSet(held_out, (imgsz, imgsz))
+    validation = evaluation_loader(pictures, batch=config.batch, workers=loader.num_workers, rank=rank, world=world)
     checkpoint = resume_from(config.resume, sampler) if config.resume else None
     _fit(trainer, module, loader, validation, stopper, recorder, checkpoint)
     return _finish(out, module, stopper)
@@ -220,7 +221,7 @@ def _training_data(
     pools = view_pools(data, labels)
     if config.batch == 1 and all(len(pool) for pool in pools.values()):
         raise UserError("batch=1 has no room for both views, and captions would not be trained; use batch=2 or more")
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = rank_and_world()
     schedule = Schedule(pools, config.batch, share=config.language_share, seed=config.seed, rank=rank, world=world)
     if not schedule.steps:
         raise UserError(f"no picture of {', '.join(data.split_names)} is labelled for {', '.join(labels)}")

@@ -1,0 +1,33 @@
+"""Evaluation over two processes gives the numbers of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+
+def _val(model: Path, data: Path, out: Path, rank: int = 0, world: int = 1, port: int = 0) -> subprocess.Popen[bytes]:
+    ranks = {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(ranks if world > 1 else {})}
+    words = ["val", f"model={model}", f"data={data}", f"out={out}", "batch=2", "workers=0", "plots=1", "extremes=0"]
+    command = [sys.executable, "-m", "yolor_mtl", *words, "half=false"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_two_processes_give_the_numbers_of_one(trained: Path, scenes: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    alone = _val(trained, scenes, tmp_path / "one")
+    pair = [_val(trained, scenes, tmp_path / "two", rank, 2, port) for rank in range(2)]
+    for process in (alone, *pair):
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors.decode()
+    one, two = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two"))
+    assert one == two
+    for name in ("detections.json", "segmentations.json", "captions.json", "panoptic.json"):
+        assert (tmp_path / "one" / name).read_text() == (tmp_path / "two" / name).read_text()
