@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MINUTES ?= 8
+minutes ?= 8
+MINUTES ?= $(minutes)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 
 .PHONY: venv demo test lint bench clean

@@ -6,7 +6,7 @@ import pytest
 import runs
 
 from yolor_mtl import __version__, cli
-from yolor_mtl.records import UserError
+from yolor_mtl.records import Fault, UserError
 
 
 @pytest.mark.parametrize("given", [[], ["help"], ["--help"], ["-h"]])
@@ -40,7 +40,7 @@ def test_every_key_of_every_verb_is_explained(command: runs.Command, verb: str) 
         (BrokenPipeError(), 0),
         (OSError(errno.ENOSPC, "No space left on device", "x.ckpt"), 3),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 2),
-        (ArithmeticError("the loss a/b is nan"), 3),
+        (Fault("the loss a/b is nan"), 3),
     ],
 )
 def test_exit_codes(command: runs.Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:

@@ -204,3 +204,22 @@ def learn_space(dataset: CocoDataset, config: ModelConfig) -> LabelSpace:
         if learn is not None and dataset.counts["texts"]:
             space = learn(fill(TASKS[name].config, block or {}, where=name), space, dataset.captions())
     return space
+
+
+def check_space(model: LabelSpace, data: LabelSpace) -> None:
+    """Refuses data whose classes are other ones.
+
+    Raises:
+        UserError: names the first difference.
+    """
+    for kind, own, theirs in (
+        ("object", model.names, data.names),
+        ("semantic", model.semantic_names, data.semantic_names),
+    ):
+        if own and theirs and own != theirs:
+            extra = [name for name in theirs if name not in own] or [name for name in own if name not in theirs]
+            detail = f"for example {extra[0]!r}" if extra else "they are the same names in another order"
+            raise UserError(
+                f"the data has {len(theirs)} {kind} classes, the model {len(own)}, and they differ ({detail}); "
+                "use data with the classes it was trained on, or train anew"
+            )

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from yolor_mtl.config import nearest
-from yolor_mtl.records import UserError
+from yolor_mtl.records import Fault, UserError
 
 DONE, SOME_FAILED, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -85,8 +85,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:
         errors.print(f"[red]error:[/red] {_plain(_system_error(error))}", soft_wrap=True, highlight=False)
         return FAULT if error.errno in (errno.ENOSPC, errno.EIO) else REFUSED
-    except ArithmeticError as error:
+    except Fault as error:
         errors.print(f"[red]stopped:[/red] {_plain(str(error))}", soft_wrap=True, highlight=False)
+        return FAULT
+    except Exception:
+        # Nothing that a user did should end here: the trace is for whoever mends it.
+        errors.print_exception()
+        errors.print("[red]this is a fault of yolor-mtl itself; please report the lines above[/red]")
         return FAULT
 
 

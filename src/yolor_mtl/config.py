@@ -75,11 +75,13 @@ def parse_assignments(words: Sequence[str]) -> dict[str, Any]:
         if not (equals or word.startswith("--")) or not all(key.split(".")):
             raise UserError(f"cannot read the argument {word!r}; write key=value or --key value")
         if not equals:
-            value = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
+            follows = bool(queue) and not queue[0].startswith("--") and not _ASSIGNMENT.match(queue[0])
+            value = queue.pop(0) if follows else "true"
         _put(parsed, key, _value(key, value))
     return parsed
 
 
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*=")
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:[.][0-9]*)?(?:[eE][-+]?[0-9]+)?|[-+]?[.][0-9]+(?:[eE][-+]?[0-9]+)?")
 _WORDS = {"true": True, "false": False, "null": None}
 
@@ -122,6 +124,7 @@ def fill(schema: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
     merged: Any = OmegaConf.structured(schema)
     for layer in layers:
         check_keys(schema, layer, where)
+        _refuse_interpolation(layer, where)
         try:
             merged = OmegaConf.merge(merged, OmegaConf.create(dict(layer)))
         except (OmegaConfBaseException, ValueError, TypeError) as error:
@@ -133,6 +136,22 @@ def fill(schema: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
         return cast("T", OmegaConf.to_object(cast("DictConfig", merged)))
     except OmegaConfBaseException as error:
         raise UserError(f"{where or 'configuration'}: {str(error).splitlines()[0]}") from error
+
+
+def _refuse_interpolation(value: Any, where: str) -> None:
+    """A configuration may come with somebody's weights: ``${...}`` could read the environment.
+
+    Raises:
+        UserError: names the key.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_interpolation(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _refuse_interpolation(inner, where)
+    elif isinstance(value, str) and "${" in value:
+        raise UserError(f"{where}={value}: ${{...}} is not understood here; write the value itself")
 
 
 def check_keys(schema: type[Any], layer: Mapping[str, Any], where: str = "") -> None:

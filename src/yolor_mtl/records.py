@@ -29,6 +29,11 @@ from torchvision import tv_tensors
 IGNORE = 255
 """Value of a semantic map's pixel that carries no label."""
 
+
+class Fault(Exception):  # noqa: N818 (as in the exit codes: refused, fault)
+    """Something that a run cannot go on from, though nobody asked for anything wrong; commands exit with code 3."""
+
+
 View = Literal["vision", "language"]
 """Which augmentation an image went through: strong for the vision tasks, weak for captions (paper, section 3)."""
 

@@ -38,7 +38,7 @@ def test_scenes_are_drawn_once(cache: Path) -> None:
         return find_data("scenes", lambda done, total: calls.append((done, total)))
 
     out = find()
-    assert out == cache / "yolor_mtl" / "scenes-3-1-5"
+    assert out == cache / "yolor_mtl" / "scenes-1-3-1-5"
     assert calls[-1] == (4, 4)
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     assert len(open_coco(out, ["train", "val"], cache=False)) == 4

@@ -64,3 +64,18 @@ def make_predictor(model: str, tasks: list[str] | None, device: str, half: str, 
     if not model:
         raise UserError("model= is missing; give a .safetensors file or a run's folder, such as runs/NAME")
     return Predictor(load_weights(model, tasks or []), device, half, imgsz)
+
+
+def check_counts(config: Any) -> None:
+    """Refuses numbers that mean nothing.
+
+    Raises:
+        UserError: names the key and the least value.
+    """
+    least = {"batch": 1, "beam": 1, "max_det": 1, "plots": 0, "extremes": 0, "imgsz": 0, "workers": -1}
+    for key, value in least.items():
+        if getattr(config, key, value) < value:
+            raise UserError(f"{key}={getattr(config, key)} is below the least, {value}")
+    for key in ("conf", "iou"):
+        if not 0 <= getattr(config, key) <= 1:
+            raise UserError(f"{key}={getattr(config, key)} must lie in 0..1")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from yolor_mtl.commands.common import counting, make_predictor, report_failures
+from yolor_mtl.commands.common import check_counts, counting, make_predictor, report_failures
 from yolor_mtl.config import fill, parse_assignments
 from yolor_mtl.inference.sources import find_pictures
 from yolor_mtl.inference.writer import PredictionWriter
@@ -54,9 +54,12 @@ class PredictConfig:
 def predict(words: Sequence[str], console: Console) -> int:
     """``yolor-mtl predict``."""
     config = fill(PredictConfig, parse_assignments(words))
+    check_counts(config)
     if not config.source:
         raise UserError("source= is missing; give a picture, a folder or a pattern")
     paths = find_pictures(config.source)
+    if any(path.resolve().parent == Path(config.out).resolve() for path in paths):
+        raise UserError(f"out={config.out} is the folder of the pictures, which would be overwritten; choose another")
     predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
     options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
     quiet = Console(quiet=True) if config.json else console

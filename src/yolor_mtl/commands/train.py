@@ -10,7 +10,7 @@ from rich.console import Console
 
 from yolor_mtl.commands.common import data_root, make_predictor, report_failures
 from yolor_mtl.commands.val import build_report, print_scores, run_evaluation
-from yolor_mtl.config import parse_assignments
+from yolor_mtl.config import parse_assignments, read_yaml
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
@@ -20,30 +20,33 @@ from yolor_mtl.training.progress import clock
 from yolor_mtl.training.trainer import TrainResult
 from yolor_mtl.training.trainer import train as run_training
 
+DEMO = "runs/demo"
+"""Where a demo goes, unless it is told."""
+
 
 def train(words: Sequence[str], console: Console) -> int:
     """``yolor-mtl train``."""
-    return _run(_configured(parse_assignments(words), "default"), console)
+    return _run(_configured(parse_assignments(words), "default"), console)[0]
 
 
 def demo(words: Sequence[str], console: Console) -> int:
     """``yolor-mtl demo``: scenes, a short training from nothing, evaluation and the report."""
     given = parse_assignments(words)
-    if not {"out", "name", "resume"} & set(given):
-        given["out"] = "runs/demo"
-        _forget_last_demo(Path("runs/demo"))
-    config = _configured(given, "demo")
-    code = _run(config, console)
+    anew = not {"out", "name", "resume"} & set(given)
+    config = _configured({**given, "out": DEMO} if anew else given, "demo")
+    code, out = _run(config, console, anew)
     if code in (0, 1):
-        console.print(f"\nNow look at [bold]{config.out or 'the run'}/report.html[/bold], or try it on a picture:")
-        console.print(f"  yolor-mtl predict model={config.out} source=PICTURE_OR_FOLDER", highlight=False)
+        console.print(f"\nNow look at [bold]{out}/report.html[/bold], or try it on a picture:")
+        console.print(f"  yolor-mtl predict model={out} source=PICTURE_OR_FOLDER", highlight=False)
     return code
 
 
-def _forget_last_demo(out: Path) -> None:
-    """A demo starts anew: the state of the last one goes, so that it is not taken for a run to go on with."""
-    for name in ("last.ckpt", "best.safetensors"):
-        (out / name).unlink(missing_ok=True)
+def _forget_last_demo() -> None:
+    """A demo starts anew: what the last one left goes, and nothing that another verb has written there."""
+    config = Path(DEMO) / "config.yaml"
+    if config.is_file() and read_yaml(config).get("out") == DEMO:
+        for name in ("last.ckpt", "best.safetensors"):
+            (Path(DEMO) / name).unlink(missing_ok=True)
 
 
 def _configured(given: Mapping[str, Any], recipe: str) -> TrainConfig:
@@ -52,9 +55,12 @@ def _configured(given: Mapping[str, Any], recipe: str) -> TrainConfig:
     return train_config({key: value for key, value in given.items() if key not in parts}, parts, recipe)
 
 
-def _run(config: TrainConfig, console: Console) -> int:
-    """Trains, scores the best weights and writes the report."""
+def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int, Path]:
+    """Trains, scores the best weights and writes the report; the exit code and the run's folder."""
     root = data_root(config.data, console)
+    open_coco(root, [*split_names(config.train), *split_names(config.val)])
+    if anew:
+        _forget_last_demo()
     result = run_training(config, root, console)
     failures = dict(result.failures)
     if result.exit_code in (0, 1):
@@ -64,7 +70,7 @@ def _run(config: TrainConfig, console: Console) -> int:
         hint = f"the state is kept, go on with resume={result.out}" if kept else "before the first state was kept"
         console.print(f"stopped; {hint}", highlight=False, soft_wrap=True)
     code = report_failures(console, failures)
-    return result.exit_code or code
+    return result.exit_code or code, result.out
 
 
 def _report(config: TrainConfig, result: TrainResult, root: Path, console: Console) -> dict[str, str]:

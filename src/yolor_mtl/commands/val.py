@@ -9,7 +9,15 @@ from typing import Any
 
 from rich.console import Console
 
-from yolor_mtl.commands.common import counting, data_root, make_predictor, print_table, report_failures, split_list
+from yolor_mtl.commands.common import (
+    check_counts,
+    counting,
+    data_root,
+    make_predictor,
+    print_table,
+    report_failures,
+    split_list,
+)
 from yolor_mtl.config import fill, parse_assignments
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.named import SCENES
@@ -70,6 +78,7 @@ class ValConfig:
 def val(words: Sequence[str], console: Console) -> int:
     """``yolor-mtl val``, alone or as one of several processes."""
     config = fill(ValConfig, parse_assignments(words))
+    check_counts(config)
     if bool(config.model) == bool(config.predictions):
         raise UserError("give either model= (weights to run) or predictions= (a folder of results, or groundtruth)")
     leads = rank_and_world()[0] == 0
@@ -83,7 +92,7 @@ def val(words: Sequence[str], console: Console) -> int:
         evaluation.write(out, results=not config.predictions)
         write_report(report, out / "report.html")
     if config.json:
-        console.print_json(data={**evaluation.scores, "protocol": evaluation.protocol})
+        console.print_json(data=evaluation.to_dict())
         return 1 if evaluation.failures else 0
     print_scores(console, evaluation)
     console.print(f"metrics.json, result files and report.html in {out}/", highlight=False)
@@ -146,7 +155,7 @@ def print_scores(console: Console, evaluation: Evaluation) -> None:
         shown = "-" if value == -1 else f"{value:.3f}"
         groups.setdefault(group or "all", []).append(f"[bold]{name}[/bold] {shown}")
     rows = [(group, "   ".join(values)) for group, values in groups.items()]
-    print_table(console, "scores on held-out pictures", rows, ("task", ""))
+    print_table(console, "scores", rows, ("task", ""))
     whole = sum(evaluation.seconds.values())
     parts = ", ".join(f"{name} {seconds:.1f} s ({seconds / whole:.0%})" for name, seconds in evaluation.seconds.items())
     console.print(f"time: {parts}", highlight=False)
@@ -175,7 +184,7 @@ def build_report(
         losses=losses,
         metrics=metrics,
         galleries=[
-            Gallery("Pictures it never saw", list(examples(predictor, dataset, chosen, DecodeOptions()))),
+            Gallery("Pictures", list(examples(predictor, dataset, chosen, DecodeOptions()))),
             *_extremes(predictor, dataset, evaluation, extremes),
         ],
     )

@@ -31,6 +31,10 @@ class UnreadableImageError(Exception):
     """A picture that cannot be read whole. The message says why, without the path."""
 
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""Formats that are opened, whatever a file calls itself; Pillow knows others that start external programs."""
+
+
 def read_image(source: Path | BinaryIO) -> tv_tensors.Image:
     """A picture as (3, H, W) uint8 RGB, turned upright by its EXIF orientation.
 
@@ -49,11 +53,11 @@ def open_upright(source: Path | BinaryIO) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns at half of its own limit; ours is checked right below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source) as picture:
+            with Image.open(source, formats=FORMATS) as picture:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
-                return _rgb(_upright(picture))
+                return upright_rgb(picture)
     except UnreadableImageError:
         raise
     except FileNotFoundError as error:
@@ -71,6 +75,11 @@ def _reason(source: Path | BinaryIO, error: Exception) -> str:
     # The whole text of an error of the system ends in the path.
     system = error.strerror if isinstance(error, OSError) else None
     return system or str(error) or type(error).__name__
+
+
+def upright_rgb(picture: Image.Image) -> Image.Image:
+    """An opened picture, turned upright and in RGB."""
+    return _rgb(_upright(picture))
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -14,6 +14,9 @@ from yolor_mtl.records import UserError
 SCENES = "scenes"
 """The word for the embedded scenes."""
 
+DRAWING = 1
+"""Version of the drawing: another one is kept in another folder of the cache."""
+
 WHOLE = "annotations/instances_val.json"
 """The file of a scenes folder that is written last."""
 
@@ -40,7 +43,7 @@ def find_data(data: str, progress: Callable[[int, int], Any] = lambda done, tota
 
 def _embedded(progress: Callable[[int, int], Any]) -> Path:
     row = packaged("data", SCENES)
-    out = cache_folder() / f"scenes-{row['train']}-{row['val']}-{row['seed']}"
+    out = cache_folder() / f"scenes-{DRAWING}-{row['train']}-{row['val']}-{row['seed']}"
     if (out / WHOLE).is_file():
         return out
     done, total = 0, row["train"] + row["val"]

@@ -131,7 +131,9 @@ def _cut(sample: Sample, cut: Cut) -> Sample:
     if sample.objects is None or moved.objects is None or "boxes" not in sample.objects:
         return moved
     factor = (cut.target[2] / height) * (cut.target[3] / width)
-    boxes: Tensor = F.clamp_bounding_boxes(moved.objects["boxes"], clamping_mode="hard")
+    moved_boxes = moved.objects["boxes"]
+    limit = torch.tensor([cut.target[3], cut.target[2]] * 2, dtype=torch.float32)
+    boxes = _like(moved_boxes, moved_boxes.as_subclass(Tensor).clamp(min=0).minimum(limit))
     before = area(sample.objects["boxes"].as_subclass(Tensor)) * factor
     plain = boxes.as_subclass(Tensor)
     sides = plain[:, 2:] - plain[:, :2]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yolor_mtl.build import check_space
 from yolor_mtl.config import nearest
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.data.loader import EvaluationSet, evaluation_loader
@@ -17,7 +18,7 @@ from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.device import loading_processes
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.ops.ranks import gather, rank_and_world
-from yolor_mtl.records import LabelSpace, UserError
+from yolor_mtl.records import UserError
 from yolor_mtl.tasks import TASKS
 from yolor_mtl.tasks.base import DecodeOptions, Metric, fitness, merge_ranks, update_all
 
@@ -52,7 +53,11 @@ class Evaluation:
         out.mkdir(parents=True, exist_ok=True)
         for metric in self.metrics.values() if results else ():
             metric.write(out)
-        write_text(out / "metrics.json", json.dumps({**self.scores, "protocol": self.protocol}, indent=1))
+        write_text(out / "metrics.json", json.dumps(self.to_dict(), indent=1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat scores, and under ``protocol`` all that is no score."""
+        return {**self.scores, "protocol": {**self.protocol, "failures": self.failures}}
 
 
 def evaluate(
@@ -203,22 +208,3 @@ def _evaluation(
     protocol: dict[str, Any] = {key: value for metric in metrics.values() for key, value in metric.protocol.items()}
     protocol |= {"splits": list(dataset.split_names), "pictures": len(dataset) - len(failures), **more}
     return Evaluation(scores | fitness(metrics, scores), protocol, metrics, failures, watch.seconds)
-
-
-def check_space(model: LabelSpace, data: LabelSpace) -> None:
-    """Refuses data whose classes are other ones.
-
-    Raises:
-        UserError: names the first difference.
-    """
-    for kind, own, theirs in (
-        ("object", model.names, data.names),
-        ("semantic", model.semantic_names, data.semantic_names),
-    ):
-        if own and theirs and own != theirs:
-            extra = [name for name in theirs if name not in own] or [name for name in own if name not in theirs]
-            detail = f"for example {extra[0]!r}" if extra else "they are the same names in another order"
-            raise UserError(
-                f"the data has {len(theirs)} {kind} classes, the model {len(own)}, and they differ ({detail}); "
-                "evaluate on data with the classes it was trained on"
-            )

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from yolor_mtl.build import Model
-from yolor_mtl.data.image import UnreadableImageError, read_image
+from yolor_mtl.data.image import UnreadableImageError, read_image, upright_rgb
 from yolor_mtl.inference.result import Result
 from yolor_mtl.ops.device import choose_device, use_half
 from yolor_mtl.ops.frame import letterbox
@@ -143,7 +143,7 @@ def to_tensor(picture: Picture) -> Tensor:
         source = io.BytesIO(picture) if isinstance(picture, bytes) else Path(picture)
         return torch.as_tensor(read_image(source).as_subclass(Tensor))
     if isinstance(picture, Image.Image):
-        picture = np.array(picture.convert("RGB"))
+        picture = np.array(upright_rgb(picture))
     if isinstance(picture, np.ndarray):
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
             raise UserError(f"an array of {picture.shape} {picture.dtype}; (H, W, 3) uint8 RGB is needed")

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are, as ``torchrun`` and SLURM's launchers set them."""
+    """This process's number and how many there are, as ``torchrun`` sets them."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 

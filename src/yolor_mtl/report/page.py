@@ -104,7 +104,7 @@ def _curves(report: Report) -> list[str]:
     tasks = list(dict.fromkeys(key for row in report.losses for key in row if key not in moments))
     drawn = [curve(report.losses, [task], f"loss: {task}", smooth=True) for task in tasks]
     if len(report.metrics) > 1:
-        drawn.append(curve(report.metrics, list(report.headlines), "scores on held-out pictures"))
+        drawn.append(curve(report.metrics, list(report.headlines), "scores on the validation pictures"))
     if report.losses:
         drawn.append(curve(report.losses, ["lr"], "learning rate"))
     return drawn

@@ -27,7 +27,7 @@ class TrainConfig:
         name: name of the run, a folder under ``runs``.
         out: the run's folder itself, instead of ``name``.
         epochs: passes over the training pictures.
-        minutes: time budget; 0 for none. The schedule is stretched or cut to fit it.
+        minutes: time budget; 0 for none. The schedule is cut to fit it.
         imgsz: side of the square frame, pixels; 0 takes the network's.
         batch: pictures of a step in one process.
         workers: processes that load pictures; -1 chooses by the machine.
@@ -40,7 +40,7 @@ class TrainConfig:
         text_lr: learning rate of the tasks trained on the language view, as a factor of ``lr`` (paper: equal).
         final_lr: learning rate at the end, as a factor.
         weight_decay: AdamW's, on matrices and kernels only.
-        warmup: steps of linear warm-up, at most a tenth of the training.
+        warmup: steps of linear warm-up, at most a tenth of the steps of all epochs.
         clip: greatest norm of the gradient; 0 for no clipping.
         ema: decay of the averaged weights; 0 for no averaging.
         ema_ramp: steps over which the decay is reached.
@@ -115,6 +115,7 @@ def train_config(
 
 def _check(config: TrainConfig) -> None:
     least = {"epochs": 1, "batch": 1, "imgsz": 0, "workers": -1, "val_every": 1, "val_batches": 0, "minutes": 0}
+    least |= dict.fromkeys(("seed", "plots", "weight_decay", "text_lr", "final_lr", "warmup", "clip", "ema_ramp"), 0)
     for key, value in least.items():
         if getattr(config, key) < value:
             raise UserError(f"{key}={getattr(config, key)} is below the least, {value}")

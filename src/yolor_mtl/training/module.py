@@ -12,7 +12,7 @@ from torch import Tensor
 
 from yolor_mtl.build import Model
 from yolor_mtl.data.schedule import StepSampler
-from yolor_mtl.records import Batch
+from yolor_mtl.records import Batch, Fault
 from yolor_mtl.tasks.base import (
     DecodeOptions,
     Metric,
@@ -31,7 +31,7 @@ EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)
 """Thresholds of an evaluation: AP needs the whole curve."""
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(Fault):
     """A loss is no longer a number. The message names the task and the term."""
 
 
@@ -91,6 +91,7 @@ class JointStep(pl.LightningModule):
             DivergedError: a term is not finite.
         """
         self.failures.update(batch.failures)
+        self.parts = {}
         if not len(batch.images):
             return None
         outputs = self.network(batch.images, rows=batch.rows, inputs=batch.targets)
@@ -141,7 +142,9 @@ class JointStep(pl.LightningModule):
             return
         outputs = self.network(batch.images)
         frames = [frame for frame in batch.frames if frame is not None]
-        answers = decode_all(self.tasks, outputs, frames, EVALUATION)
+        # As in use: what comes after the network is computed in full precision.
+        with torch.autocast(self.device.type, enabled=False):
+            answers = decode_all(self.tasks, outputs, frames, EVALUATION)
         update_all(self.metrics, answers, batch.annotations)
 
     def on_validation_epoch_end(self) -> None:

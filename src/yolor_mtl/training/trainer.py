@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-from yolor_mtl.build import Model, build_model, learn_space, load_model, model_config, possible_tasks
+from yolor_mtl.build import Model, build_model, check_space, learn_space, load_model, model_config, possible_tasks
 from yolor_mtl.config import to_yaml
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.labels import Labels
@@ -25,7 +25,7 @@ from yolor_mtl.models.weights import load_state, read_weights
 from yolor_mtl.ops.device import choose_device, loading_processes, use_half
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.ops.ranks import rank_and_world
-from yolor_mtl.records import UserError
+from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
 from yolor_mtl.training.config import TrainConfig, resumed_folder, split_names
@@ -175,14 +175,24 @@ def prepare_model(config: TrainConfig, data: CocoDataset) -> Model:
     row = model_config(config.model, config.network)
     if config.weights:
         loaded = load_model(Path(config.weights), config.tasks)
-        if loaded.space.names != data.space.names:
-            raise UserError(f"weights={config.weights} knows other classes than the data; start without weights=")
+        check_space(loaded.space, data.space)
+        kept = {"trunk": loaded.config.trunk, **loaded.config.tasks}
+        changed = [
+            f"{part}.{key}"
+            for part, changes in config.network.items()
+            for key, value in changes.items()
+            if kept.get(part, {}).get(key) != value
+        ]
+        if changed:
+            raise UserError(f"weights={config.weights} brings its own network; leave out {', '.join(changed)}")
         return loaded
-    space = learn_space(data, row)
-    model = build_model(row, space, config.tasks or possible_tasks(row, space))
     previous = resumed_folder(config.resume) / "best.safetensors"
-    if config.resume and previous.is_file():
-        load_state(model.network, read_weights(previous)[0], str(previous))
+    resumed = read_weights(previous) if config.resume and previous.is_file() else None
+    space = LabelSpace.from_json(resumed[1]["label_space"]) if resumed else learn_space(data, row)
+    check_space(space, data.space)
+    model = build_model(row, space, config.tasks or possible_tasks(row, space))
+    if resumed:
+        load_state(model.network, resumed[0], str(previous))
     return model
 
 
@@ -196,6 +206,9 @@ def _announce(
         counts = part.counts
         labelled = ", ".join(f"{kind} {counts[kind]}" for kind in ("boxes", "masks", "panoptic", "stuff", "captions"))
         console.print(f"{role} {'+'.join(part.split_names)}: {counts['images']} pictures, labelled for {labelled}")
+        if counts["empty"] or counts["dropped_boxes"]:
+            dropped = f"{counts['dropped_boxes']} boxes without area left out"
+            console.print(f"  {counts['empty']} pictures are labelled as without objects, {dropped}")
     rows = " + ".join(f"{count} {view}" for view, count in schedule.rows.items())
     console.print(f"{schedule.steps} steps an epoch of {rows} pictures; everything goes to {out}/")
 

@@ -86,7 +86,7 @@ def _names() -> str:
 
 
 _APOSTROPHES = (
-    r"'n'|'?n'(?=\s)|'(?:em|til|cause|n)(?!\w)|'\d\ds?(?![\w\"])",  # 'n' 'em '90s
+    r"'n'|'(?:em|til|cause|n)(?!\w)|'\d\ds?(?![\w\"])",  # 'n' 'em '90s
     rf"[dlo]'{_L}{_L}+|[cC]'(?:mon|est)|n'sync|(?:o'clock|ma'am|ne'er|e'er|o'er|you'all|ol'|d'y(?:e|a|ou))(?!\w)",
     rf"[dj]'(?={_L})|y'(?={_L})",  # French elision, y' all
     rf"'(?:[smd]|re|ve|ll)(?!{_L})|n't(?!{_L})",
