@@ -15,6 +15,12 @@ from yolor_mtl.data.scenes import write_scenes
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same numbers, in whatever order and process it runs."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real samples beside the checkout; tests that need it are skipped where it is absent."""
