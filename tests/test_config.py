@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolor_mtl.config import fill, nearest, packaged, parse_assignments, read_yaml, to_yaml
+from yolor_mtl.config import fill, nearest, packaged, parse_assignments, read_yaml, split_names, to_yaml
 from yolor_mtl.records import UserError
 
 
@@ -169,3 +169,9 @@ def test_yaml_missing_and_empty(tmp_path: Path) -> None:
 def test_nearest() -> None:
     assert nearest("epohcs", ["epochs", "path"]) == " (did you mean 'epochs'?)"
     assert nearest("qqqq", ["epochs"]) == ""
+
+
+def test_split_names() -> None:
+    assert split_names("train") == ["train"]
+    assert split_names(["a", "b"]) == split_names(("a", "b")) == ["a", "b"]
+    assert split_names(2017) == ["2017"]

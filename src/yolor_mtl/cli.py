@@ -106,8 +106,9 @@ def _dispatch(words: list[str], console: Console) -> int:
     asked = " ".join(words[:2])
     name = asked if asked in VERBS else words[0]
     if name not in VERBS:
-        known = [verb for verb in VERBS if verb.startswith(f"{name} ")] or list(VERBS)
-        raise UserError(f"unknown verb {asked!r}{nearest(asked, known)}; there are: {', '.join(known)}")
+        inside = [verb for verb in VERBS if verb.startswith(f"{name} ")]
+        shown, known = (asked, inside) if inside else (name, list(VERBS))
+        raise UserError(f"unknown verb {shown!r}{nearest(shown, known)}; there are: {', '.join(known)}")
     rest = words[len(name.split()) :]
     if {"--help", "-h", "help"} & set(rest):
         return _explain(name, VERBS[name], console)

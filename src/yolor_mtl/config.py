@@ -154,6 +154,11 @@ def _refuse_interpolation(value: Any, where: str) -> None:
         raise UserError(f"{where}={value}: ${{...}} is not understood here; write the value itself")
 
 
+def split_names(value: Any) -> list[str]:
+    """``train=a`` or ``train=[a,b]`` as a list of names."""
+    return [str(name) for name in value] if isinstance(value, list | tuple) else [str(value)]
+
+
 def check_keys(schema: type[Any], layer: Mapping[str, Any], where: str = "") -> None:
     """Refuses keys that the dataclass does not have.
 

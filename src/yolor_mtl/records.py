@@ -17,7 +17,7 @@ as its file stores it; the *model's frame* is the letterboxed square or rectangl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -287,5 +287,3 @@ Predictions = Mapping[str, Prediction]
 
 Outputs = dict[str, Tensor]
 """A head's raw output: names are fixed per task and never depend on a mode."""
-
-Names = Sequence[str]

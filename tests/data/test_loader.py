@@ -15,7 +15,7 @@ from drawn import BOX, HEIGHT, WIDTH, write_set
 from torch import Tensor
 
 from yolor_mtl.data.coco import CocoDataset, open_coco
-from yolor_mtl.data.image import UnreadableImageError
+from yolor_mtl.data.image import UnreadableImageError, read_image
 from yolor_mtl.data.labels import Labels
 from yolor_mtl.data.loader import (
     ATTEMPTS,
@@ -25,14 +25,13 @@ from yolor_mtl.data.loader import (
     collate_evaluation,
     evaluation_loader,
     load_sample,
-    read_letterboxed,
     training_loader,
     view_pools,
 )
 from yolor_mtl.data.schedule import Draw, Schedule, StepSampler
 from yolor_mtl.data.transforms import AugmentConfig
-from yolor_mtl.ops.frame import GREY, boxes_to_original
-from yolor_mtl.records import IGNORE, Batch, Sample
+from yolor_mtl.ops.frame import GREY, boxes_to_original, letterbox
+from yolor_mtl.records import IGNORE, Batch
 from yolor_mtl.tasks.base import task_losses
 
 SIZE = (64, 96)
@@ -113,7 +112,7 @@ def test_language_pictures_are_only_letterboxed(tmp_path: Path) -> None:
     strong = AugmentConfig(mosaic=1, mixup=1, flip=1)
     found, failures = _training_set(data, strong)[Draw(0, "language", (0,))]
     assert failures == ()
-    assert torch.equal(found.image, read_letterboxed(data.annotations(0).path, SIZE).image)
+    assert torch.equal(found.image, letterbox(read_image(data.annotations(0).path), SIZE)[0])
     assert found.texts == {"captions": tiny.CAPTIONS[:2]}
 
 
@@ -344,14 +343,3 @@ def test_evaluation_of_some(tmp_path: Path) -> None:
     assert len(data) == 2
     samples = [data[place][0] for place in range(2)]
     assert [sample.annotations.image_id for sample in samples if sample and sample.annotations] == [5, 2]
-
-
-def test_a_user_s_picture(tmp_path: Path) -> None:
-    coco.png(tmp_path / "a.png", np.full((10, 1000, 3), 200))
-    found = read_letterboxed(tmp_path / "a.png", SIZE)
-    assert isinstance(found, Sample)
-    assert found.image.shape == (3, *SIZE)
-    assert found.frame is not None
-    assert found.frame.inner == (1, 96)
-    with pytest.raises(UnreadableImageError, match="no such file"):
-        read_letterboxed(tmp_path / "b.png", SIZE)

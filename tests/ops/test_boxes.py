@@ -87,10 +87,6 @@ def test_inverted_boxes_are_empty() -> None:
     assert box_ops.area(torch.tensor([[4.0, 4, 2, 9], [4, 4, 6, 9]])).tolist() == [0, 10]
 
 
-def test_xywh() -> None:
-    assert box_ops.xyxy_to_xywh(torch.tensor([[1.0, 2, 4, 8]])).tolist() == [[1, 2, 3, 6]]
-
-
 def _loop_nms(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -> list[int]:
     kept: list[int] = []
     for index in scores.argsort(descending=True).tolist():

@@ -64,8 +64,37 @@ def test_diverged_keeps_the_state_of_sound_weights(tmp_path, model, module, erro
     before = parameter.detach().clone()
     if not sound:
         parameter.data.fill_(float("nan"))
-    saving = SimpleNamespace(save_checkpoint=lambda path: path.write_text("state"))
+    saving = SimpleNamespace(world_size=1, save_checkpoint=lambda path: path.write_text("state"))
     recorder.on_exception(saving, module, error)
     assert (tmp_path / "last.ckpt").is_file() == kept
     parameter.data.copy_(before)
     assert torch.isfinite(parameter).all()
+
+
+def test_a_state_that_cannot_be_written_leaves_the_last_one(module, tmp_path):
+    (tmp_path / "last.ckpt").write_text("whole")
+
+    def full_disk(path):
+        path.write_text("cut o")
+        raise OSError(28, "No space left on device")
+
+    recorder = Recorder(None, tmp_path, {}, None, resume=False)
+    with pytest.raises(OSError, match="No space"):
+        recorder.save_state(SimpleNamespace(world_size=1, save_checkpoint=full_disk))
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    assert (tmp_path / "last.ckpt").read_text() == "whole"
+
+
+def test_what_was_written_after_the_last_state_is_dropped(module, tmp_path):
+    recorder = Recorder(None, tmp_path, {}, None, resume=False)
+    recorder.losses.rows = [{"step": 1}, {"step": 5}, {"step": 10}]
+    recorder.metrics.rows = [{"step": 5, "epoch": 1}, {"step": 10, "epoch": 2}]
+    recorder.on_train_start(trainer(5), module)
+    assert [row["step"] for row in recorder.losses.rows] == [1, 5]
+    assert [row["step"] for row in recorder.metrics.rows] == [5]
+    assert recorder.validated_step == 5
+
+
+def test_epochs_by_step(module):
+    module.config = TrainConfig(epochs=2)  # ten steps in all
+    assert [module.epoch_of(step) for step in (1, 5, 6, 10)] == [1, 1, 2, 2]

@@ -7,7 +7,7 @@ import pytest
 
 from yolor_mtl.config import to_yaml
 from yolor_mtl.records import UserError
-from yolor_mtl.training.config import resumed_folder, split_names, train_config
+from yolor_mtl.training.config import resumed_folder, train_config
 
 
 def test_recipes_files_and_words_in_this_order(tmp_path: Path) -> None:
@@ -51,9 +51,3 @@ def test_refused(given: dict[str, Any], parts: list[str]) -> None:
         train_config(given)
     for part in parts:
         assert part in str(caught.value)
-
-
-def test_split_names() -> None:
-    assert split_names("train") == ["train"]
-    assert split_names(["a", "b"]) == split_names(("a", "b")) == ["a", "b"]
-    assert split_names(2017) == ["2017"]

@@ -33,11 +33,6 @@ def data_root(data: str, console: Console) -> Path:
         return find_data(data, lambda done, total: progress.update(line, completed=done, total=total))
 
 
-def split_list(value: Any) -> list[str]:
-    """``split=a`` or ``split=[a,b]``."""
-    return [str(name) for name in value] if isinstance(value, list | tuple) else [str(value)]
-
-
 def print_table(console: Console, title: str, rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
     """A table on the terminal."""
     table = Table(*headings, title=title, title_justify="left", header_style="bold")

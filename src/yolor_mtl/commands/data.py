@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from yolor_mtl.commands.common import counting, data_root, print_table, split_list
-from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.commands.common import counting, data_root, print_table
+from yolor_mtl.config import fill, parse_assignments, split_names
 from yolor_mtl.data.coco import find_splits, open_coco
 from yolor_mtl.data.scenes import write_scenes
 from yolor_mtl.data.stats import data_stats, stats_rows
@@ -84,7 +84,7 @@ def stats(words: Sequence[str], console: Console) -> int:
     if not config.path:
         raise UserError("data stats: the data set is missing: yolor-mtl data stats path/to/coco")
     root = data_root(config.path, Console(quiet=True) if config.json else console)
-    splits = find_splits(root) if config.split is None else split_list(config.split)
+    splits = find_splits(root) if config.split is None else split_names(config.split)
     numbers = data_stats(open_coco(root, list(splits)))
     if config.json:
         console.print_json(data=numbers.to_dict())

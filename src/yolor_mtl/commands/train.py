@@ -10,11 +10,11 @@ from rich.console import Console
 
 from yolor_mtl.commands.common import data_root, make_predictor, report_failures
 from yolor_mtl.commands.val import build_report, print_scores, run_evaluation
-from yolor_mtl.config import parse_assignments, read_yaml
+from yolor_mtl.config import parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.training.config import TrainConfig, split_names, train_config
+from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
 from yolor_mtl.training.progress import clock
 from yolor_mtl.training.trainer import TrainResult

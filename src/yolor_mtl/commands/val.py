@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,18 @@ from yolor_mtl.commands.common import (
     make_predictor,
     print_table,
     report_failures,
-    split_list,
 )
-from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.config import fill, parse_assignments, split_names
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.named import SCENES
-from yolor_mtl.inference.evaluator import EVALUATION, Evaluation, evaluate, evaluate_answers
+from yolor_mtl.inference.evaluator import Evaluation, evaluate, evaluate_answers
 from yolor_mtl.inference.gallery import examples, labelled_first
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import Gallery, Report, write_report
-from yolor_mtl.tasks.base import DecodeOptions
+from yolor_mtl.tasks.base import EVALUATION, DecodeOptions
 
 
 @dataclass
@@ -84,7 +84,7 @@ def val(words: Sequence[str], console: Console) -> int:
     leads = rank_and_world()[0] == 0
     console = console if leads else Console(quiet=True)
     quiet = Console(quiet=True) if config.json else console
-    dataset = open_coco(data_root(config.data, quiet), split_list(config.split))
+    dataset = open_coco(data_root(config.data, quiet), split_names(config.split))
     with process_group():
         evaluation, report = (_val_answers if config.predictions else _val_model)(config, dataset, quiet, leads)
     out = Path(config.out)
@@ -100,7 +100,7 @@ def val(words: Sequence[str], console: Console) -> int:
 
 
 def _facts(config: ValConfig) -> list[tuple[str, str]]:
-    return [("data", f"{config.data} {'+'.join(split_list(config.split))}")]
+    return [("data", f"{config.data} {'+'.join(split_names(config.split))}")]
 
 
 def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console, leads: bool) -> tuple[Evaluation, Report]:
@@ -179,24 +179,27 @@ def build_report(
     chosen = labelled_first(dataset, predictor.model, plots) if plots else []
     parameters = sum(predictor.model.parameters_by_part().values())
     size = [("parameters", f"{parameters / 1e6:.2f} M"), ("pictures", f"{len(dataset):,}")]
+    scores = _report_of(title, [*facts, *size], evaluation)
     return replace(
-        _report_of(title, [*facts, *size], evaluation),
+        scores,
         losses=losses,
         metrics=metrics,
         galleries=[
             Gallery("Pictures", list(examples(predictor, dataset, chosen, DecodeOptions()))),
-            *_extremes(predictor, dataset, evaluation, extremes),
+            *_extremes(predictor, dataset, scores.details, extremes),
         ],
     )
 
 
-def _extremes(predictor: Predictor, dataset: CocoDataset, evaluation: Evaluation, number: int) -> Iterator[Gallery]:
+def _extremes(
+    predictor: Predictor, dataset: CocoDataset, details: Mapping[str, Details], number: int
+) -> Iterator[Gallery]:
     """The worst and the best pictures of each task."""
     if not number:
         return
     places = {dataset.annotations(index).image_id: index for index in range(len(dataset))}
-    for name, details in evaluation.details().items():
-        ranked = [places[image] for image, _ in sorted(details.images.items(), key=lambda item: item[1])]
+    for name, found in details.items():
+        ranked = [places[image] for image, _ in sorted(found.images.items(), key=lambda item: item[1])]
         for title, chosen in (("Worst", ranked[:number]), ("Best", ranked[: -number - 1 : -1])):
             yield Gallery(f"{title} for {name}", list(examples(predictor, dataset, chosen, DecodeOptions())))
 

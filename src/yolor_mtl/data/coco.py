@@ -13,7 +13,7 @@ import numpy as np
 from yolor_mtl.data.coco_classes import label_space
 from yolor_mtl.data.coco_index import BOXES, CAPTIONS, MASKS, PANOPTIC, SplitIndex, load_index
 from yolor_mtl.data.locate import SplitFiles, find_layout, find_splits, resolve_split
-from yolor_mtl.data.semantic_maps import panoptic_ids, panoptic_map, read_map, semantic_map
+from yolor_mtl.data.semantic_maps import panoptic_ids, panoptic_map, panoptic_pixels, read_map, semantic_map
 from yolor_mtl.records import Annotations, LabelSpace, ObjectLabel, PanopticLabel, SegmentLabel, UserError
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "open_coco",
     "panoptic_ids",
     "panoptic_map",
+    "panoptic_pixels",
     "read_map",
     "resolve_split",
     "semantic_map",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,6 +185,12 @@ class Collate:
         return replace(batch, failures=failures)
 
 
+def leave_signals_to_the_parent(worker: int) -> None:
+    """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def training_loader(
     data: TrainingSet, sampler: StepSampler, *, workers: int, pin_memory: bool = False
 ) -> DataLoader[Any]:
@@ -195,6 +201,7 @@ def training_loader(
         collate_fn=Collate(data.labels),
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=leave_signals_to_the_parent,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
     )
@@ -247,14 +254,5 @@ def evaluation_loader(
         sampler=range(rank, len(data), world),
         collate_fn=collate_evaluation,
         num_workers=workers,
+        worker_init_fn=leave_signals_to_the_parent,
     )
-
-
-def read_letterboxed(source: Path, size: tuple[int, int]) -> Sample:
-    """One picture of a user, letterboxed.
-
-    Raises:
-        UnreadableImageError: it cannot be read.
-    """
-    image, frame = letterbox(read_image(source), size)
-    return Sample(tv_tensors.Image(image), "vision", frame=frame)

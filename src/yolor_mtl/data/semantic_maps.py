@@ -29,6 +29,11 @@ def panoptic_ids(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(wide[..., 0] + (wide[..., 1] << 8) + (wide[..., 2] << 16))
 
 
+def panoptic_pixels(ids: np.ndarray) -> np.ndarray:
+    """Inverse of :func:`panoptic_ids`: (..., 3) uint8 of ids of any shape."""
+    return np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
+
+
 def semantic_map(annotations: Annotations, space: LabelSpace) -> np.ndarray:
     """Classes of ``space.semantic``, (H, W) uint8; ``IGNORE`` where a pixel carries no label.
 

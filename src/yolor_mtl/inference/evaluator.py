@@ -20,10 +20,7 @@ from yolor_mtl.ops.files import write_text
 from yolor_mtl.ops.ranks import gather, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.tasks.base import DecodeOptions, Metric, fitness, merge_ranks, update_all
-
-EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)
-"""Thresholds of an evaluation: AP needs the whole curve."""
+from yolor_mtl.tasks.base import EVALUATION, DecodeOptions, Metric, fitness, merge_ranks, update_all
 
 
 @dataclass(frozen=True)

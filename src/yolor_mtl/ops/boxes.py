@@ -68,11 +68,6 @@ def _angle(boxes: Tensor) -> Tensor:
     return torch.atan(sides[..., 0] / sides[..., 1])
 
 
-def xyxy_to_xywh(boxes: Tensor) -> Tensor:
-    """COCO's (left, top, width, height), (..., 4), from ``xyxy``."""
-    return torch.cat((boxes[..., :2], boxes[..., 2:] - boxes[..., :2]), dim=-1)
-
-
 def nms(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float, limit: int) -> Tensor:
     """Class-wise non-maximum suppression.
 

@@ -59,6 +59,10 @@ class DecodeOptions:
     max_tokens: int = 40
 
 
+EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)
+"""Thresholds of an evaluation: AP needs the whole curve."""
+
+
 class Decode(Protocol):
     """From raw outputs to an answer in the model's frame, and from there to the user's pixels."""
 

@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from yolor_mtl.build import Model, save_model
+from yolor_mtl.ops.files import write_atomic
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.history import Row, Table
 from yolor_mtl.training.module import DivergedError, JointStep
@@ -60,6 +61,13 @@ class Recorder(Callback):
         self._steps: dict[str, int] = {}
         self.validated_step = -1
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Drops what a resumed run had written after its last state: those steps are done again."""
+        for table in (self.losses, self.metrics):
+            table.rows = [row for row in table.rows if row["step"] <= trainer.global_step]
+        if any(row["step"] == trainer.global_step for row in self.metrics.rows):
+            self.validated_step = trainer.global_step
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -87,7 +95,7 @@ class Recorder(Callback):
             trainer.logger.log_metrics(scores, trainer.global_step)
         if not trainer.is_global_zero:
             return
-        moment = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        moment = {"epoch": pl_module.epoch_of(trainer.global_step), "step": trainer.global_step}
         self.metrics.add({**moment, "seconds": round(pl_module.plan.elapsed, 2), **scores, **means})
         self.write()
         fitness = scores.get("fitness", 0.0)
@@ -109,7 +117,12 @@ class Recorder(Callback):
 
     def save_state(self, trainer: pl.Trainer) -> None:
         """Writes ``last.ckpt`` (whole or not at all) and the records."""
-        trainer.save_checkpoint(self.out / "last.ckpt")
+        path = self.out / "last.ckpt"
+        if trainer.world_size == 1:
+            write_atomic(path, trainer.save_checkpoint)
+        else:
+            # Every process must take part, and only the first one writes: Lightning picks the file.
+            trainer.save_checkpoint(path)
         self.write()
 
     def write(self) -> None:

@@ -139,8 +139,3 @@ def resumed_folder(resume: str) -> Path:
     """The run's folder that ``resume=`` means, by its own name or by that of its checkpoint."""
     path = Path(resume)
     return path.parent if path.suffix == ".ckpt" else path
-
-
-def split_names(value: Any) -> list[str]:
-    """``train=a`` or ``train=[a,b]`` as a list of names."""
-    return [str(name) for name in value] if isinstance(value, list | tuple) else [str(value)]

@@ -14,7 +14,7 @@ from yolor_mtl.build import Model
 from yolor_mtl.data.schedule import StepSampler
 from yolor_mtl.records import Batch, Fault
 from yolor_mtl.tasks.base import (
-    DecodeOptions,
+    EVALUATION,
     Metric,
     decode_all,
     fitness,
@@ -26,9 +26,6 @@ from yolor_mtl.tasks.base import (
 from yolor_mtl.training.config import TrainConfig
 from yolor_mtl.training.optim import adamw, set_rate
 from yolor_mtl.training.plan import Plan, rate_factor
-
-EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)
-"""Thresholds of an evaluation: AP needs the whole curve."""
 
 
 class DivergedError(Fault):
@@ -60,6 +57,10 @@ class JointStep(pl.LightningModule):
         """One optimiser; the rate is set step by step, since it may follow the clock."""
         text = [task.name for task in self.tasks if task.labels is not None and task.labels.view == "language"]
         return adamw(self.network, self.config, text)
+
+    def epoch_of(self, step: int) -> int:
+        """Number of the epoch, from 1, that a step ended in."""
+        return max(1, -(-step * self.config.epochs // self.plan.steps))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Sets the learning rate, and makes the step's random choices a function of seed and step alone."""

@@ -77,7 +77,9 @@ class TrainingBar(ProgressBar):
         ]
         losses = " ".join(f"{name} {value:.2f}" for name, value in self.losses.items())
         left = clock(pl_module.plan.remaining(trainer.global_step))
-        self.console.print(f"epoch {trainer.current_epoch + 1}  {losses}  |  {'  '.join(shown)}  |  {left} left")
+        self.console.print(
+            f"epoch {pl_module.epoch_of(trainer.global_step)}  {losses}  |  {'  '.join(shown)}  |  {left} left"
+        )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the bar."""

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from yolor_mtl.build import Model, build_model, check_space, learn_space, load_model, model_config, possible_tasks
-from yolor_mtl.config import to_yaml
+from yolor_mtl.config import split_names, to_yaml
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.labels import Labels
 from yolor_mtl.data.loader import EvaluationSet, TrainingSet, evaluation_loader, training_loader, view_pools
@@ -28,7 +28,7 @@ from yolor_mtl.ops.ranks import rank_and_world
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
-from yolor_mtl.training.config import TrainConfig, resumed_folder, split_names
+from yolor_mtl.training.config import TrainConfig, resumed_folder
 from yolor_mtl.training.module import JointStep
 from yolor_mtl.training.plan import Plan
 from yolor_mtl.training.progress import TrainingBar

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 
 from yolor_mtl.data.scenes.grammar import Description, describe
 from yolor_mtl.data.scenes.painting import Scene, draw_scene
+from yolor_mtl.data.semantic_maps import panoptic_pixels
 
 JPEG_QUALITY = 90
 LEAST_STUFF = 24
@@ -103,10 +104,9 @@ def _numbers(scene: Scene) -> set[int]:
 
 def _colors(scene: Scene, ids: dict[int, int]) -> NDArray[np.uint8]:
     """The panoptic map, (H, W, 3): id = R + 256 G + 65536 B."""
-    table = np.zeros((len(scene.areas), 3), dtype=np.uint8)
-    for number, value in ids.items():
-        table[number] = (value & 255, value >> 8 & 255, value >> 16)
-    return np.asarray(table[scene.owner])
+    table = np.zeros(len(scene.areas), dtype=np.int32)
+    table[list(ids)] = list(ids.values())
+    return np.asarray(panoptic_pixels(table)[scene.owner])
 
 
 def _box(x0: int, y0: int, x1: int, y1: int) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace
@@ -15,21 +14,6 @@ from yolor_mtl.tasks.panoptic.show import PanopticShow
 from yolor_mtl.tasks.panoptic.truth import segment_truth
 
 
-@dataclass
-class PanopticConfig:
-    """The block ``tasks.panoptic`` of a network.
-
-    Attributes:
-        conf: instances below this score stay out.
-        visible: an instance stays out if less than this share of its mask is still free.
-        stuff_share: stuff segments below this share of the picture become void.
-    """
-
-    conf: float = 0.25
-    visible: float = 0.5
-    stuff_share: float = 0.005
-
-
 def _scoring(space: LabelSpace) -> Scoring:
     return Scoring(
         lambda: PanopticMetric(space),
@@ -38,8 +22,7 @@ def _scoring(space: LabelSpace) -> Scoring:
     )
 
 
-def _build(config: PanopticConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
-    rule = MergeRule(config.conf, config.visible, config.stuff_share)
+def _build(rule: MergeRule, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     return Task(
         name="panoptic",
         uses=("instance", "semantic"),
@@ -49,4 +32,4 @@ def _build(config: PanopticConfig, space: LabelSpace, infos: Mapping[str, Featur
     )
 
 
-KIND = TaskKind(PanopticConfig, lambda config: (), _build, _scoring, needs=("things", "semantic"))
+KIND = TaskKind(MergeRule, lambda config: (), _build, _scoring, needs=("things", "semantic"))

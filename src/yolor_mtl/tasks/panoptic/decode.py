@@ -12,9 +12,9 @@ from yolor_mtl.records import IGNORE, Frame, LabelSpace, Outputs, Prediction, Pr
 from yolor_mtl.tasks.base import DecodeOptions
 
 
-@dataclass(frozen=True)
+@dataclass
 class MergeRule:
-    """Thresholds of the merge.
+    """The block ``tasks.panoptic`` of a network: thresholds of the merge.
 
     Attributes:
         conf: instances below this score stay out.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from yolor_mtl.data.coco import panoptic_map
+from yolor_mtl.data.coco import panoptic_map, panoptic_pixels
 from yolor_mtl.ops.details import Breakdown, Details
 from yolor_mtl.records import Annotations, LabelSpace, PanopticLabel, Prediction
 from yolor_mtl.tasks.rows import Rows
@@ -222,7 +222,6 @@ def _image_quality(matches: Matches) -> float:
 
 def _png(ids: np.ndarray) -> bytes:
     """COCO's picture of segment ids (H, W): id = R + 256 G + 65536 B."""
-    colours = np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(colours).save(file, format="PNG", compress_level=1)
+    Image.fromarray(panoptic_pixels(ids)).save(file, format="PNG", compress_level=1)
     return file.getvalue()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
+from yolor_mtl.data.coco import panoptic_pixels
 from yolor_mtl.ops import draw
 from yolor_mtl.records import LabelSpace, Prediction
 from yolor_mtl.tasks.base import Canvas
@@ -48,6 +48,4 @@ class PanopticShow:
 
     def images(self, prediction: Prediction) -> dict[str, Image.Image]:
         """``panoptic``: id = R + 256 G + 65536 B, 0 for void, COCO's encoding."""
-        ids = prediction["map"]
-        channels = np.stack((ids % 256, ids // 256 % 256, ids // 65536), axis=-1)
-        return {"panoptic": Image.fromarray(channels.astype(np.uint8))}
+        return {"panoptic": Image.fromarray(panoptic_pixels(prediction["map"]))}
