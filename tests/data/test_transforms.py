@@ -237,3 +237,15 @@ def test_recolour() -> None:
     assert found[0].dtype == torch.uint8
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize(("side", "goal"), [(96, 40), (96, 60), (40, 96), (64, 64), (97, 31)])
+def test_masks_are_not_shifted_against_the_picture(side: int, goal: int) -> None:
+    ramp = torch.arange(side, dtype=torch.uint8)[None, None].expand(1, side, side)
+    sample = Sample(tv_tensors.Image(ramp.expand(3, -1, -1)), "vision", maps={"semantic": tv_tensors.Mask(ramp)})
+    cut = Cut((0, 0, side, side), (0, 0, goal, goal))
+    moved = assemble([(sample, cut)], (goal, goal))
+    picture = moved.image.as_subclass(Tensor)[0].double()
+    mask = moved.maps["semantic"].as_subclass(Tensor)[0].double()
+    assert (mask - picture).mean().abs() < 0.13
+    assert (mask - picture).abs().max() <= max(1.0, 0.5 * side / goal + 1)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from yolor_mtl.ops.boxes import area
@@ -124,7 +125,12 @@ def _cut(sample: Sample, cut: Cut) -> Sample:
     top, left, height, width = cut.source
 
     def resized(value: Tensor) -> Tensor:
-        piece: Tensor = F.resized_crop(value, top, left, height, width, list(cut.target[2:]), antialias=True)
+        goal = list(cut.target[2:])
+        if isinstance(value, tv_tensors.Mask):
+            # Torchvision's own rule for masks rounds positions down: a shift by up to half a pixel against the picture.
+            part = value.as_subclass(Tensor)[..., top : top + height, left : left + width]
+            return tv_tensors.Mask(F.resize_image(part, goal, interpolation=InterpolationMode.NEAREST_EXACT))
+        piece: Tensor = F.resized_crop(value, top, left, height, width, goal, antialias=True)
         return piece
 
     moved = map_sample(sample, resized)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import annotations, sample
 from torchvision import tv_tensors
 
@@ -58,11 +61,27 @@ def test_targets() -> None:
     assert found["mask_index"].tolist() == [[0, -1, 1], [-1, -1, -1], [2, -1, -1]]
     assert found["masks"].shape == (3, 16, 24)
     assert found["masks"].dtype == torch.uint8
-    # A cell counts where its pixel (2, 2) does: rows 6 to 37 hold the centres 6, 10, ... 34 of cells 1 to 8.
-    wanted = torch.zeros(16, 24, dtype=torch.uint8)
-    wanted[1:9, 2:10] = 1
+    # Rows 6 to 37 and columns 10 to 41 cover cells 2 to 8 and 3 to 9 whole, and half of those before and after.
+    rows, columns = torch.zeros(16, dtype=torch.uint8), torch.zeros(24, dtype=torch.uint8)
+    rows[1:10] = columns[2:11] = 4
+    rows[[1, 9]] = columns[[2, 10]] = 2
+    wanted = rows[:, None] * columns
     assert all(torch.equal(mask, wanted) for mask in found["masks"])
     assert found["mask_index"].shape == DetectionLabels().targets(samples)["valid"].shape
+
+
+@given(st.integers(0, 90), st.integers(0, 58), st.integers(1, 30), st.integers(1, 30))
+def test_targets_lie_where_the_mask_lies(left: int, top: int, wide: int, tall: int) -> None:
+    right, bottom = min(96, left + wide), min(64, top + tall)
+    raw = _annotations([[left, top, right, top, right, bottom, left, bottom]])
+    cells = InstanceLabels().targets([_sample(raw)])["masks"][0].double()
+    rows, columns = (torch.arange(16) + 0.5).double(), (torch.arange(24) + 0.5).double()
+    assert cells.sum() == (right - left) * (bottom - top)
+    assert 4 * float(cells.sum(0) @ columns / cells.sum()) == pytest.approx((left + right) / 2, abs=2)
+    # Exact where the object fills whole cells; a cell's share says nothing of the place within it.
+    if not any(side % 4 for side in (left, top, right, bottom)):
+        assert 4 * float(cells.sum(0) @ columns / cells.sum()) == pytest.approx((left + right) / 2)
+        assert 4 * float(cells.sum(1) @ rows / cells.sum()) == pytest.approx((top + bottom) / 2)
 
 
 def test_boxes_without_masks_keep_their_rows() -> None:

@@ -70,6 +70,15 @@ def test_a_box_by_hand() -> None:
     assert found.item() == pytest.approx(math.log(2))
 
 
+def test_a_cell_half_covered_wants_one_half() -> None:
+    logits = torch.tensor([0.0], requires_grad=True)
+    args = (torch.ones(1, 1, 1, 1), torch.zeros(1, dtype=torch.int64), torch.tensor([[0.0, 0, 1, 1]]))
+    masks = torch.full((1, 1, 1), 8, dtype=torch.uint8)
+    mask_loss(logits[None], *args, masks, torch.zeros(1, dtype=torch.int64), 16).backward()
+    assert logits.grad is not None
+    assert logits.grad.item() == 0
+
+
 def _used(objects: list[list[int]], boxes: list[list[list[float]]]) -> dict[str, dict[str, Any]]:
     table = torch.tensor(objects)
     assignment = Assignment(table, torch.ones(table.shape), torch.zeros(table.shape, dtype=torch.bool))
@@ -96,7 +105,7 @@ def test_points_of_objects_without_a_mask_are_left_out() -> None:
         [[-1, 0, 1, 0, -1], [1, -1, -1, 0, 0]],
         [[[0.0, 0, 16, 12], [4, 4, 32, 24]], [[0, 0, 32, 24], [8, 0, 16, 24]]],
     )
-    targets = {"masks": masks, "mask_index": torch.tensor([[0, -1], [-1, 1]])}
+    targets = {"masks": masks * 16, "mask_index": torch.tensor([[0, -1], [-1, 1]])}
     value, count = InstanceLoss(4)(out, targets, used).terms["mask"]
     assert count.item() == 3
     wanted, _ = _by_loops(

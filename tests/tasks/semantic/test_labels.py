@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from tiny import annotations, sample, space
@@ -12,7 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from yolor_mtl.records import IGNORE, PanopticLabel, Sample, SegmentLabel
-from yolor_mtl.tasks.semantic.labels import SemanticLabels
+from yolor_mtl.tasks.semantic.labels import SemanticLabels, middle_pixels
 
 
 def _sample(maps: Tensor, view: str = "vision") -> Sample:
@@ -42,12 +43,25 @@ def test_labelled() -> None:
     assert labels.labelled(annotations(stuff_map=Path("map.png")))
 
 
-def test_targets_take_the_pixel_at_a_cell_s_centre() -> None:
+def test_targets_take_the_pixels_about_a_cell_s_centre() -> None:
     rows = torch.arange(64, dtype=torch.uint8)[:, None].expand(64, 96)[None]
     found = SemanticLabels(space()).targets([_sample(rows), _sample(rows + 1)])["maps"]
     assert (found.shape, found.dtype, type(found)) == ((2, 1, 16, 24), torch.uint8, Tensor)
-    assert found[0, 0, :, 5].tolist() == list(range(2, 64, 4))
-    assert found[1, 0, 0, 0] == 3
+    # The centre of cell k lies between pixels 4 k + 1 and 4 k + 2: both are taken, equally often.
+    assert found[0, 0, :3, 4].tolist() == [1, 6, 9]
+    assert found[0, 0, :3, 5].tolist() == [2, 5, 10]
+    assert found[0, 0].double().mean() == pytest.approx((0 + 63) / 2)
+    assert found[1, 0, 0, 0] == 2
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 8])
+def test_a_map_and_its_mirror_image_give_mirrored_shares(stride: int) -> None:
+    columns = torch.arange(24 * stride)
+    share = [
+        float((middle_pixels(columns.expand(24 * stride, -1), stride) < edge).double().mean())
+        for edge in range(24 * stride + 1)
+    ]
+    assert [a + b for a, b in zip(share, share[::-1], strict=True)] == pytest.approx([1.0] * len(share))
 
 
 def test_fewer_layers_repeat_their_last() -> None:

@@ -50,8 +50,9 @@ class InstanceLabels:
         """Masks of R samples.
 
         Returns:
-            ``masks`` (M, H / stride, W / stride) uint8 of all objects whose mask is not empty, and ``mask_index``
-            (R, N) int64, the position in ``masks`` of each object of detection's padded table, -1 without one.
+            ``masks`` (M, H / stride, W / stride) uint8, how many of a cell's stride^2 pixels each object covers, of
+            all objects whose mask is not empty; and ``mask_index`` (R, N) int64, the position in ``masks`` of each
+            object of detection's padded table, -1 without one.
         """
         number = max((len((sample.objects or {})["boxes"]) for sample in samples), default=0)
         index = torch.full((len(samples), number), -1, dtype=torch.int64)
@@ -62,10 +63,11 @@ class InstanceLabels:
             table = sample.objects or {}
             if "masks" not in table:
                 continue
-            # The pixel nearest to each cell's centre stands for the cell. An object too small or cut too far for any
-            # cell has no mask to learn; an empty one would teach that it is not there.
-            half = self.stride // 2
-            cells = table["masks"].as_subclass(Tensor)[:, half :: self.stride, half :: self.stride]
+            # The covered share of a cell, not one of its pixels: none lies at its centre, so that any choice would shift
+            # every mask by half a pixel. An object cut to nothing has no mask to learn; an empty one would teach that
+            # it is not there.
+            pixels = table["masks"].as_subclass(Tensor).unflatten(2, (-1, self.stride)).unflatten(1, (-1, self.stride))
+            cells = pixels.sum(dim=(2, 4), dtype=torch.uint8)
             objects = (table["has_mask"] & cells.flatten(1).any(dim=1)).nonzero()[:, 0]
             index[row, objects] = torch.arange(count, count + len(objects))
             count += len(objects)

@@ -29,7 +29,7 @@ class InstanceLoss:
 
         Args:
             out: see :class:`InstanceHead`.
-            targets: ``masks`` (M, h, w) uint8 and ``mask_index`` (R, N) int64.
+            targets: ``masks`` (M, h, w) uint8 in 0..stride^2 and ``mask_index`` (R, N) int64.
             used: ``detection`` with ``assignment`` and ``boxes`` (R, N, 4) over the same rows.
 
         Raises:
@@ -48,13 +48,17 @@ class InstanceLoss:
         known = mask >= 0
         row, point, number, mask = row[known], point[known], number[known], mask[known]
         boxes = shared["boxes"][row, number] / self.stride
-        value = mask_loss(out["coefficients"][row, point], out["proto"], row, boxes, targets["masks"], mask)
+        value = mask_loss(
+            out["coefficients"][row, point], out["proto"], row, boxes, targets["masks"], mask, self.stride**2
+        )
         # Touches both outputs even where no point has a mask, so that every parameter always gets a gradient.
         value = value + 0.0 * (out["coefficients"].sum() + out["proto"].sum())
         return LossOutput({"mask": (value, value.new_tensor(float(len(row))))})
 
 
-def mask_loss(coefficients: Tensor, proto: Tensor, row: Tensor, boxes: Tensor, masks: Tensor, mask: Tensor) -> Tensor:
+def mask_loss(
+    coefficients: Tensor, proto: Tensor, row: Tensor, boxes: Tensor, masks: Tensor, mask: Tensor, full: int = 1
+) -> Tensor:
     """Sum over points of the mean cross entropy over the cells whose centres lie in each point's box.
 
     A box without a cell's centre adds nothing.
@@ -64,8 +68,9 @@ def mask_loss(coefficients: Tensor, proto: Tensor, row: Tensor, boxes: Tensor, m
         proto: (R, K, h, w).
         row: (P,) int64, ascending, the image of each point.
         boxes: (P, 4) ``xyxy`` of its object, in cells.
-        masks: (M, h, w) uint8 targets.
+        masks: (M, h, w) uint8 targets in 0..full.
         mask: (P,) int64, each point's target.
+        full: the target of a cell that the object covers whole.
 
     Returns:
         Scalar.
@@ -86,6 +91,6 @@ def mask_loss(coefficients: Tensor, proto: Tensor, row: Tensor, boxes: Tensor, m
     wanted = masks.flatten(1)[mask[at], inside % (height * width)]
     # index_select, since the gradient of indexing with a tensor sorts all places first on a GPU.
     chosen = logits.flatten().index_select(0, inside)
-    loss = F.binary_cross_entropy_with_logits(chosen.float(), wanted.float(), reduction="none")
+    loss = F.binary_cross_entropy_with_logits(chosen.float(), wanted.float() / full, reduction="none")
     cells = (in_rows.sum(1) * in_columns.sum(1)).clamp(min=1)
     return (loss / cells[at]).sum()

@@ -44,8 +44,24 @@ class SemanticLabels:
 
     def targets(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """``maps`` (R, L, H / stride, W / stride) uint8; samples with fewer layers repeat their last one."""
-        half = self.stride // 2
         maps = [sample.maps["semantic"].as_subclass(Tensor) for sample in samples]
         layers = max(len(layer) for layer in maps)
         padded = [torch.cat((m, m[-1:].expand(layers - len(m), -1, -1))) for m in maps]
-        return {"maps": torch.stack([m[:, half :: self.stride, half :: self.stride] for m in padded])}
+        return {"maps": middle_pixels(torch.stack(padded), self.stride)}
+
+
+def middle_pixels(maps: Tensor, stride: int) -> Tensor:
+    """A pixel for each cell: of an even stride by turns, as on a chess board, the one before and the one after its
+    centre, since no pixel lies there and the same choice everywhere would shift the whole map by half a pixel.
+
+    Args:
+        maps: (..., H, W).
+        stride: pixels per cell.
+
+    Returns:
+        (..., H / stride, W / stride).
+    """
+    before, after = (stride - 1) // 2, stride // 2
+    early, late = maps[..., before::stride, before::stride], maps[..., after::stride, after::stride]
+    rows, columns = (torch.arange(side, device=maps.device) for side in early.shape[-2:])
+    return torch.where((rows[:, None] + columns) % 2 == 0, early, late)
