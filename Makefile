@@ -33,6 +33,8 @@ lint: venv
 
 bench: venv
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/postprocess.py
+	$(BIN)/python benchmarks/evaluation.py
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

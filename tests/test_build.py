@@ -66,7 +66,7 @@ def test_overrides() -> None:
         ("nano", {"semantics": {"loss": "x"}}, r"no part 'semantics' \(did you mean 'semantic'\?\)"),
         ("nano", {"trunc": {"width": 1}}, r"did you mean 'trunk'"),
         ("nano", {"semantic": {"losss": "x"}}, r"'semantic\.losss' \(did you mean 'loss'\?\)"),
-        ("nano", {"semantic": "multilabel"}, r"semantic='multilabel': name a key of it, such as semantic\.feature="),
+        ("nano", {"semantic": "multilabel"}, r"semantic='multilabel': name a key of it, such as semantic\.features="),
     ],
 )
 def test_refused(name: str, overrides: dict[str, Any], message: str) -> None:
@@ -263,7 +263,7 @@ def test_learn_space(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", _names("models"))
 def test_shipped_networks(name: str) -> None:
     config = model_config(name)
-    assert set(config.tasks) == set(TASKS)
+    assert set(config.tasks) <= set(TASKS)
     model = build_model(config, tiny.space())
     assert config.imgsz % model.network.trunk.multiple == 0
     assert fill(ModelConfig, model.config.__dict__) == model.config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from yolor_mtl.config import check_keys, fill, nearest, packaged
+from yolor_mtl.data.class_translation import check_names, translation
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.models.fuse import fuse
 from yolor_mtl.models.network import Network
@@ -55,9 +56,7 @@ class Model:
 
     def inference(self) -> Model:
         """Turns the network into its inference form, in place: evaluation mode, training branches gone, fused."""
-        for head in self.network.heads.values():
-            if callable(drop := getattr(head, "inference", None)):
-                drop()
+        self.network.inference()
         fuse(self.network)
         return self
 
@@ -92,6 +91,17 @@ def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> Model
     for task, block in config.tasks.items():
         check_keys(TASKS[task].config, block or {}, task)
     return config
+
+
+def answering_config(config: ModelConfig) -> ModelConfig:
+    """The row without what only training needs, such as auxiliary branches: weights may be stripped to it."""
+    blocks = {name: TASKS[name].answering(_block(name, config)) for name in config.tasks}
+    return replace(config, tasks={name: asdict(block) for name, block in blocks.items()})
+
+
+def _block(name: str, config: ModelConfig) -> Any:
+    """A task's block as its dataclass."""
+    return fill(TASKS[name].config, config.tasks[name] or {}, where=name)
 
 
 def _check_blocks(config: ModelConfig, where: str) -> None:
@@ -129,7 +139,7 @@ def build_model(config: ModelConfig, space: LabelSpace, only: Sequence[str] = ()
         if name not in config.tasks:
             known = ", ".join(config.tasks)
             raise UserError(f"tasks: this model has no task {name!r}{nearest(name, config.tasks)}; it has: {known}")
-    blocks = {name: fill(TASKS[name].config, config.tasks[name] or {}, where=name) for name in names}
+    blocks = {name: _block(name, config) for name in names}
     features = {name: TASKS[name].features(block) for name, block in blocks.items()}
     trunk = build_trunk(config.trunk, {feature for needed in features.values() for feature in needed})
     tasks = tuple(ordered(TASKS[name].build(block, space, trunk.feature_info) for name, block in blocks.items()))
@@ -199,27 +209,26 @@ def learn_space(dataset: CocoDataset, config: ModelConfig) -> LabelSpace:
         UserError: a task asks for a vocabulary too small for the captions.
     """
     space = dataset.space
-    for name, block in config.tasks.items():
+    for name in config.tasks:
         learn = TASKS[name].learn
         if learn is not None and dataset.counts["texts"]:
-            space = learn(fill(TASKS[name].config, block or {}, where=name), space, dataset.captions())
+            space = learn(_block(name, config), space, dataset.captions())
     return space
 
 
-def check_space(model: LabelSpace, data: LabelSpace) -> None:
+def check_space(model: LabelSpace, data: LabelSpace, *, scored: bool = False) -> None:
     """Refuses data whose classes are other ones.
+
+    Args:
+        model: the model's classes.
+        data: the data's.
+        scored: the data only judges answers: semantic classes may differ where there is a :func:`translation`.
 
     Raises:
         UserError: names the first difference.
     """
-    for kind, own, theirs in (
-        ("object", model.names, data.names),
-        ("semantic", model.semantic_names, data.semantic_names),
-    ):
-        if own and theirs and own != theirs:
-            extra = [name for name in theirs if name not in own] or [name for name in own if name not in theirs]
-            detail = f"for example {extra[0]!r}" if extra else "they are the same names in another order"
-            raise UserError(
-                f"the data has {len(theirs)} {kind} classes, the model {len(own)}, and they differ ({detail}); "
-                "use data with the classes it was trained on, or train anew"
-            )
+    check_names("object", model.names, data.names)
+    if scored:
+        translation(model, data)
+    else:
+        check_names("semantic", model.semantic_names, data.semantic_names)

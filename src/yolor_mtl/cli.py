@@ -57,6 +57,7 @@ VERBS: Mapping[str, Verb] = {
     "predict": Verb(
         "predict", "predict", ("commands.predict", "PredictConfig"), "yolor-mtl predict model=runs/demo source=photos/"
     ),
+    "models": Verb("models", "models", ("commands.models", "ModelsConfig"), "yolor-mtl models --json"),
     "data scenes": Verb(
         "data", "scenes", ("commands.data", "ScenesConfig"), "yolor-mtl data scenes OUT --train 2000 --val 200"
     ),

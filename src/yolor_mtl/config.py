@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -50,12 +51,20 @@ def packaged(kind: str, name: str) -> dict[str, Any]:
     """
     if name.endswith((".yaml", ".yml")):
         return read_yaml(Path(name))
-    folder = resources.files("yolor_mtl") / "configs" / kind
-    known = sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    known = packaged_names(kind)
     if name not in known:
         raise UserError(f"no {kind} configuration {name!r}{nearest(name, known)}; there are: {', '.join(known)}")
-    with resources.as_file(folder / f"{name}.yaml") as path:
+    with resources.as_file(_folder(kind) / f"{name}.yaml") as path:
         return read_yaml(path)
+
+
+def packaged_names(kind: str) -> list[str]:
+    """Names of the shipped files of a kind: ``models``, ``data`` or ``train``."""
+    return sorted(Path(entry.name).stem for entry in _folder(kind).iterdir() if entry.name.endswith(".yaml"))
+
+
+def _folder(kind: str) -> Traversable:
+    return resources.files("yolor_mtl") / "configs" / kind
 
 
 def parse_assignments(words: Sequence[str]) -> dict[str, Any]:

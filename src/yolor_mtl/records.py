@@ -44,11 +44,19 @@ class UserError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """One class as a data set's own ``categories`` list names it."""
+    """One class as a data set's own ``categories`` list names it.
+
+    Attributes:
+        id: the data's own.
+        name: of the class.
+        isthing: countable, or stuff.
+        supercategory: the data's group of it, empty where it names none; no part of what makes two classes equal.
+    """
 
     id: int
     name: str
     isthing: bool = True
+    supercategory: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

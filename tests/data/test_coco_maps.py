@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from coco_builder import Json, caption, classes, image, instances, panoptic_png,
 from PIL import Image
 
 from yolor_mtl.data.coco import CocoDataset, open_coco, panoptic_map, semantic_map
-from yolor_mtl.data.coco_classes import coco_stuff_classes
+from yolor_mtl.data.coco_stuff_classes import coco_stuff_classes
 from yolor_mtl.records import IGNORE, UserError
 
 
@@ -186,3 +187,32 @@ def test_a_palette_map_is_read_by_its_indices(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     names = dataset.space.semantic_names
     assert names[semantic_map(dataset.annotations(0), dataset.space)[0, 0]] == "banner"
+
+
+def test_one_kind_of_labels_where_there_are_both(tmp_path: Path) -> None:
+    """A whole COCO folder has panoptic labels and COCO-Stuff maps; each is a protocol of its own."""
+    stuff = [{"id": 184, "name": "tree-merged", "isthing": 0, "supercategory": "plant"}]
+    segment = {"id": 5, "category_id": 184, "iscrowd": 0, "area": 1200, "bbox": [0, 0, 40, 30]}
+    label = {"image_id": 1, "file_name": "000001.png", "segments_info": [segment]}
+    things = [entry | {"isthing": 1} for entry in COCO_THINGS]
+    split(
+        tmp_path,
+        "train",
+        instances=instances([image(1)], [thing(1, 1)], COCO_THINGS),
+        panoptic={"images": [image(1)], "annotations": [label], "categories": things + stuff},
+    )
+    panoptic_png(tmp_path / "annotations/panoptic_train/000001.png", np.full((30, 40), 5))
+    png(tmp_path / "stuffthingmaps/train/000001.png", np.full((30, 40), 168))
+    found = {}
+    for maps in ("auto", "panoptic", "stuff"):
+        dataset = open_coco(tmp_path, ["train"], cache=False, maps=maps)
+        labels = dataset.annotations(0)
+        name = dataset.space.semantic_names[semantic_map(labels, dataset.space)[0, 0]]
+        found[maps] = (dataset.space.semantic_protocol, name, labels.panoptic is not None)
+    assert found["auto"] == found["panoptic"] == ("panoptic-3", "tree-merged", True)
+    assert found["stuff"] == ("coco-stuff-171", "tree", False)
+    with pytest.raises(UserError, match=r"maps='stuf'.*did you mean 'stuff'"):
+        open_coco(tmp_path, ["train"], maps="stuf")
+    shutil.rmtree(tmp_path / "stuffthingmaps")
+    with pytest.raises(UserError, match=r"maps=stuff: .* has no such labels; put them into stuffthingmaps"):
+        open_coco(tmp_path, ["train"], cache=False, maps="stuff")

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from yolor_mtl.data.coco import open_coco, panoptic_map, semantic_map
-from yolor_mtl.data.coco_classes import coco_stuff_classes
+from yolor_mtl.data.coco_stuff_classes import coco_stuff_classes
 from yolor_mtl.data.scenes import write_scenes
 from yolor_mtl.records import IGNORE, UserError
 

@@ -73,6 +73,17 @@ def test_rows() -> None:
     torch.testing.assert_close(_network()(pixels, rows={})["third"]["seen"], torch.tensor([0.1, 0.2, 0.3]))
 
 
+def test_what_is_read_is_worked_out_for_the_reader_s_rows() -> None:
+    pixels = torch.stack([torch.full((3, 2, 2), value) for value in (0.1, 0.2, 0.3)])
+    rows = {"first": torch.tensor([0, 2]), "second": torch.tensor([1])}
+    found = _network()(pixels, rows=rows)
+    torch.testing.assert_close(found["first"]["seen"], torch.tensor([0.1, 0.3]))
+    torch.testing.assert_close(found["second"]["read"], torch.tensor([1.2]))
+    found = _network()(pixels, rows={"first": torch.tensor([], dtype=torch.int64)})
+    assert "first" not in found
+    torch.testing.assert_close(found["second"]["read"], torch.tensor([1.1, 1.2, 1.3]))
+
+
 def test_inputs_reach_their_head_alone() -> None:
     found = _network()(torch.rand(1, 3, 2, 2), inputs={"third": {"more": torch.ones(1)}})
     assert "told" in found["third"]
@@ -99,6 +110,7 @@ def test_shapes_of_all_outputs() -> None:
             "anchors": (points, 3),
             "main.box_logits": (2, points, 64),
             "main.class_logits": (2, points, 3),
+            "main.steps": (1, 16, 1, 1),
         },
         "instance": {"coefficients": (2, points, 8), "proto": (2, 8, HEIGHT // 4, WIDTH // 4)},
         "semantic": {"logits": (2, 5, HEIGHT // 4, WIDTH // 4)},
@@ -123,7 +135,7 @@ def test_every_parameter_learns_in_a_joint_step() -> None:
         "semantic/cross_entropy",
         "captioning/words",
     }
-    grads = {name: parameter.grad for name, parameter in network.named_parameters()}
+    grads = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert [name for name, grad in grads.items() if grad is None] == []
     assert [name for name, grad in grads.items() if grad is not None and not torch.isfinite(grad).all()] == []
     assert [name for name, grad in grads.items() if grad is not None and not grad.any()] == []
@@ -138,6 +150,8 @@ def test_names_of_outputs_do_not_depend_on_the_mode(training: bool) -> None:
         "anchors",
         "main.box_logits",
         "main.class_logits",
+        "main.steps",
         "aux.box_logits",
         "aux.class_logits",
+        "aux.steps",
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from yolor_mtl.ops.masks import CroppedMasks, decode_segmentation, segmentation_to_rle
@@ -64,3 +66,30 @@ def test_crops() -> None:
     assert np.array_equal(coco_mask.decode(masks.rle(0)), _square())
     assert masks.select([1]).areas() == [2]
     assert masks.select([]).areas() == []
+
+
+@st.composite
+def placed_crops(draw: st.DrawFn) -> CroppedMasks:
+    """One crop anywhere in a picture: empty, full, a single row or column, at any edge."""
+    height, width = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    top, left = draw(st.tuples(st.integers(0, height), st.integers(0, width)))
+    rows, columns = draw(st.tuples(st.integers(0, height - top), st.integers(0, width - left)))
+    pixels = draw(st.integers(0, 2 ** (rows * columns) - 1) | st.sampled_from([0, 2 ** (rows * columns) - 1]))
+    flat = [bool(pixels >> place & 1) for place in range(rows * columns)]
+    return CroppedMasks((height, width), [(left, top)], [np.array(flat, dtype=bool).reshape(rows, columns)])
+
+
+def _whole(size: tuple[int, int]) -> CroppedMasks:
+    return CroppedMasks(size, [(0, 0)], [np.ones(size, dtype=bool)])
+
+
+@settings(max_examples=400, deadline=None)
+@given(placed_crops())
+@example(_whole((5, 4)))
+@example(_whole((1, 1)))
+@example(CroppedMasks((5, 4), [(1, 0)], [np.ones((5, 2), dtype=bool)]))
+@example(CroppedMasks((5, 4), [(3, 0)], [np.eye(5, 1, -4, dtype=bool)]))
+@example(CroppedMasks((5, 4), [(0, 0)], [np.zeros((0, 0), dtype=bool)]))
+def test_rle_of_a_crop_is_that_of_the_whole_mask(masks: CroppedMasks) -> None:
+    encoded = coco_mask.encode(np.asfortranarray(masks.dense(0), dtype=np.uint8))
+    assert masks.rle(0) == {"size": list(masks.size), "counts": encoded["counts"].decode()}

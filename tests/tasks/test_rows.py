@@ -1,5 +1,6 @@
 """One row an image, whoever saw it."""
 
+import copy
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from coco_reference import labelled
 
 from yolor_mtl.records import Annotations, UserError
-from yolor_mtl.tasks.rows import Rows
+from yolor_mtl.tasks.rows import Once, Rows
 
 
 def filled(*pairs: tuple[int, str]) -> Rows[str]:
@@ -61,6 +62,22 @@ def test_two_pictures_with_one_id_are_refused() -> None:
 
 def test_rows_travel_between_processes() -> None:
     assert texts(pickle.loads(pickle.dumps(filled((2, "b"), (1, "a"))))) == ["a", "b"]
+
+
+def test_what_is_worked_out_is_made_once_until_the_rows_change() -> None:
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    kept: Once[int] = Once()
+    assert [kept.get(make), kept.get(make)] == [0, 0]
+    kept.forget()
+    assert [kept.get(make), kept.get(make)] == [1, 1]
+    for other in (copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
+        assert other.get(lambda: 9) == 9
+    assert kept.get(make) == 1
 
 
 def _moved(name: str) -> Annotations:

@@ -41,6 +41,8 @@ def backward(module, given):
     loss.backward()
     assert loss.isfinite()
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
     return loss

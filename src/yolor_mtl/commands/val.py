@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from yolor_mtl.commands.common import (
     check_counts,
@@ -39,6 +40,7 @@ class ValConfig:
         predictions: a folder of result files in COCO's formats to score instead of a model, or groundtruth.
         data: a folder in COCO's layout, a YAML file, or the word scenes.
         split: split or splits to evaluate on.
+        maps: where semantic classes come from if the data has both: panoptic, stuff, or auto (panoptic first).
         out: the folder to write.
         tasks: tasks to score; all that were trained by default.
         conf: boxes below this score are dropped; AP needs it low.
@@ -52,6 +54,7 @@ class ValConfig:
         half: auto, true (bfloat16) or false (fp32).
         plots: pictures in the report.
         extremes: worst and best pictures of each task in the report.
+        java: METEOR and SPICE too, which need Java and the package pycocoevalcap.
         json: print the scores as JSON.
     """
 
@@ -59,6 +62,7 @@ class ValConfig:
     predictions: str = ""
     data: str = SCENES
     split: Any = "val"
+    maps: str = "auto"
     out: str = "runs/val"
     tasks: list[str] | None = None
     conf: float = 0.001
@@ -72,6 +76,7 @@ class ValConfig:
     half: str = "auto"
     plots: int = 8
     extremes: int = 2
+    java: bool = False
     json: bool = False
 
 
@@ -84,7 +89,7 @@ def val(words: Sequence[str], console: Console) -> int:
     leads = rank_and_world()[0] == 0
     console = console if leads else Console(quiet=True)
     quiet = Console(quiet=True) if config.json else console
-    dataset = open_coco(data_root(config.data, quiet), split_names(config.split))
+    dataset = open_coco(data_root(config.data, quiet), split_names(config.split), maps=config.maps)
     with process_group():
         evaluation, report = (_val_answers if config.predictions else _val_model)(config, dataset, quiet, leads)
     out = Path(config.out)
@@ -108,7 +113,7 @@ def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console, lead
     with counting(console, "scoring", len(dataset)) as progress:
         line = progress.task_ids[0]
         evaluation = evaluate_answers(
-            dataset, config.predictions, config.tasks or (), lambda done: progress.advance(line, done)
+            dataset, config.predictions, config.tasks or (), config.java, lambda done: progress.advance(line, done)
         )
     return evaluation, _report_of("Evaluation", [("predictions", config.predictions), *_facts(config)], evaluation)
 
@@ -119,7 +124,7 @@ def _val_model(config: ValConfig, dataset: CocoDataset, console: Console, leads:
     if config.conf > 0.01:
         console.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
     options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
-    evaluation = run_evaluation(predictor, dataset, console, options, config.batch, config.workers)
+    evaluation = run_evaluation(predictor, dataset, console, options, config.batch, config.workers, config.java)
     facts = [("model", config.model), *_facts(config)]
     if not leads:
         return evaluation, _report_of("Evaluation", facts, evaluation)
@@ -133,6 +138,7 @@ def run_evaluation(
     options: DecodeOptions = EVALUATION,
     batch: int = 16,
     workers: int = -1,
+    java: bool = False,
 ) -> Evaluation:
     """:func:`evaluate` with a progress bar."""
     with counting(console, "evaluating", len(dataset)) as progress:
@@ -143,25 +149,52 @@ def run_evaluation(
             options=options,
             batch=batch,
             workers=workers,
+            java=java,
             progress=lambda done: progress.advance(line, done),
         )
 
 
 def print_scores(console: Console, evaluation: Evaluation) -> None:
-    """A row for each group of scores, and under the table how they are defined."""
+    """A row for each group of scores with its protocol, and under the table what else defines them."""
     groups: dict[str, list[str]] = {}
     for key, value in evaluation.scores.items():
         group, _, name = key.rpartition("/")
         shown = "-" if value == -1 else f"{value:.3f}"
         groups.setdefault(group or "all", []).append(f"[bold]{name}[/bold] {shown}")
-    rows = [(group, "   ".join(values)) for group, values in groups.items()]
+    rows = [
+        (
+            group,
+            "\n".join(
+                ["   ".join(values), *(f"[dim]{escape(line)}[/dim]" for line in _row_protocol(evaluation, group))]
+            ),
+        )
+        for group, values in groups.items()
+    ]
     print_table(console, "scores", rows, ("task", ""))
     whole = sum(evaluation.seconds.values())
     parts = ", ".join(f"{name} {seconds:.1f} s ({seconds / whole:.0%})" for name, seconds in evaluation.seconds.items())
     console.print(f"time: {parts}", highlight=False)
-    for key, text in evaluation.protocol.items():
-        if isinstance(text, str):
-            console.print(f"[dim]{key}: {text}[/dim]", soft_wrap=True, highlight=False)
+    in_rows = {f"{group}{part}" for group in groups for part in ROW_PROTOCOL}
+    for key, said in evaluation.protocol.items():
+        text = (", ".join(said) or "none") if _is_words(said) else said
+        if isinstance(text, str) and key not in in_rows:
+            console.print(f"[dim]{escape(f'{key}: {text}')}[/dim]", soft_wrap=True, highlight=False)
+
+
+ROW_PROTOCOL = ("", "/split", "/decoding")
+"""What of a group's protocol stands in its row: the classes or the references, the split, the decoding."""
+
+
+def _row_protocol(evaluation: Evaluation, group: str) -> list[str]:
+    """One line, or none where the protocol says nothing of the group."""
+    said = [
+        str(evaluation.protocol[f"{group}{part}"]) for part in ROW_PROTOCOL if f"{group}{part}" in evaluation.protocol
+    ]
+    return ["; ".join(said)] if said else []
+
+
+def _is_words(said: object) -> bool:
+    return isinstance(said, list) and all(isinstance(word, str) for word in said)
 
 
 def build_report(

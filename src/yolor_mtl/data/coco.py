@@ -12,7 +12,7 @@ import numpy as np
 
 from yolor_mtl.data.coco_classes import label_space
 from yolor_mtl.data.coco_index import BOXES, CAPTIONS, MASKS, PANOPTIC, SplitIndex, load_index
-from yolor_mtl.data.locate import SplitFiles, find_layout, find_splits, resolve_split
+from yolor_mtl.data.locate import SplitFiles, choose_maps, find_layout, find_splits, resolve_split
 from yolor_mtl.data.semantic_maps import panoptic_ids, panoptic_map, panoptic_pixels, read_map, semantic_map
 from yolor_mtl.records import Annotations, LabelSpace, ObjectLabel, PanopticLabel, SegmentLabel, UserError
 
@@ -30,19 +30,21 @@ __all__ = [
 ]
 
 
-def open_coco(root: Path, splits: Sequence[str], *, cache: bool = True) -> CocoDataset:
+def open_coco(root: Path, splits: Sequence[str], *, cache: bool = True, maps: str = "auto") -> CocoDataset:
     """Opens splits of a data set.
 
     Args:
         root: a folder in COCO's or Roboflow's layout, or a YAML file that names one.
         splits: names, as :func:`resolve_split` understands them; images come in this order.
         cache: keep the parsed annotations in the user's cache folder, and use what is there.
+        maps: which labels the semantic classes come from, where the data has both: ``panoptic``, ``stuff``
+            (COCO-Stuff's pixel maps, and no panoptic labels then), or ``auto``, the panoptic ones first.
 
     Raises:
         UserError: a split or a file is missing, or an annotation file is refused. The message names the file,
             the entry and the remedy.
     """
-    layout = find_layout(Path(root))
+    layout = choose_maps(find_layout(Path(root)), maps)
     names = tuple(dict.fromkeys(resolve_split(layout.splits, asked) for asked in splits))
     if not names:
         raise UserError(f"no split asked for; there is {', '.join(layout.splits)}")

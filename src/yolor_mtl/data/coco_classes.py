@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -14,16 +13,14 @@ from yolor_mtl.data.coco_index import cache_entry, content_key, unique_ids
 from yolor_mtl.data.coco_json import (
     ClassesFile,
     JsonCategory,
+    JsonPanopticCategory,
     PanopticClassesFile,
     UsedClassesFile,
     read_json,
 )
+from yolor_mtl.data.coco_stuff_classes import STUFF_OTHER, coco_stuff_classes
 from yolor_mtl.data.locate import Layout, SplitFiles
 from yolor_mtl.records import IGNORE, Category, LabelSpace, UserError
-
-_FIRST_STUFF_ID = 92
-_STUFF_OTHER = Category(183, "other", isthing=False)
-_UNUSED_IDS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91})
 
 ClassLists = Mapping[str, Sequence[Category]]
 
@@ -44,22 +41,12 @@ def label_space(layout: Layout, *, cache: bool) -> LabelSpace:
     return LabelSpace(things, semantic, protocol)
 
 
-def coco_stuff_classes() -> tuple[Category, ...]:
-    """COCO-Stuff's 171 classes: COCO's 80 things and 91 kinds of stuff, with their ids."""
-    names = resources.files("yolor_mtl.data").joinpath("coco_stuff.txt").read_text(encoding="utf-8").splitlines()
-    return tuple(
-        Category(number, name, isthing=number < _FIRST_STUFF_ID)
-        for number, name in enumerate(names, start=1)
-        if number not in _UNUSED_IDS
-    )
-
-
 def _read_classes(files: SplitFiles, *, cache: bool) -> ClassLists:
     """Class lists by kind of file; cached, since they are needed even of splits that nobody asked for."""
     paths = {kind: path for kind, path in files.annotation_files().items() if kind != "captions"}
     if not cache:
         return _parse_classes(paths, roboflow=files.roboflow)
-    entry = cache_entry(f"classes{'-roboflow' if files.roboflow else ''}", paths)
+    entry = cache_entry(f"classes-2{'-roboflow' if files.roboflow else ''}", paths)
     key = content_key(paths)
     if stored := array_cache.load(entry, key):
         try:
@@ -74,16 +61,20 @@ def _read_classes(files: SplitFiles, *, cache: bool) -> ClassLists:
 def _parse_classes(paths: Mapping[str, Path], *, roboflow: bool) -> ClassLists:
     lists: dict[str, list[Category]] = {}
     if path := paths.get("instances"):
-        lists["instances"] = [Category(entry.id, entry.name) for entry in _instance_classes(path, roboflow)]
+        lists["instances"] = [_category(entry) for entry in _instance_classes(path, roboflow)]
     if path := paths.get("panoptic"):
         panoptic = read_json(path, PanopticClassesFile).categories
         unique_ids(path, panoptic)
-        lists["panoptic"] = [Category(entry.id, entry.name, bool(entry.isthing)) for entry in panoptic]
+        lists["panoptic"] = [_category(entry, bool(entry.isthing)) for entry in panoptic]
     if path := paths.get("stuff"):
         stuff = read_json(path, ClassesFile).categories
         unique_ids(path, stuff)
-        lists["stuff"] = [Category(entry.id, entry.name, isthing=False) for entry in stuff]
+        lists["stuff"] = [_category(entry, isthing=False) for entry in stuff]
     return lists
+
+
+def _category(entry: JsonCategory | JsonPanopticCategory, isthing: bool = True) -> Category:
+    return Category(entry.id, entry.name, isthing, entry.supercategory or "")
 
 
 def _instance_classes(path: Path, roboflow: bool) -> list[JsonCategory]:
@@ -133,7 +124,7 @@ def _semantic(
     if not any(files.stuff_maps for files in layout.splits.values()):
         return (), "none"
     known = coco_stuff_classes()
-    stuff = tuple(entry for entry in _union(layout, lists, "stuff") if entry != _STUFF_OTHER)
+    stuff = tuple(entry for entry in _union(layout, lists, "stuff") if entry != STUFF_OTHER)
     if set(things + stuff) <= set(known):
         return known, "coco-stuff-171"
     if not stuff:

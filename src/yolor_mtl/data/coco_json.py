@@ -39,6 +39,7 @@ class JsonPanopticCategory(msgspec.Struct, gc=False):
     id: Id
     name: str
     isthing: int | bool
+    supercategory: str | None = None
 
 
 class JsonObject(msgspec.Struct, gc=False):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from yolor_mtl.config import nearest
 from yolor_mtl.records import UserError
 
 _TASK_FILES = ("instances", "captions", "panoptic", "stuff")
@@ -70,6 +71,32 @@ class Layout:
     source: Path
     splits: Mapping[str, SplitFiles]
     names: Mapping[int, str] = field(default_factory=dict)
+
+
+MAPS = ("auto", "panoptic", "stuff")
+"""Where the classes of pixels come from: the panoptic labels where there are some, or one of the two."""
+
+
+def choose_maps(layout: Layout, maps: str) -> Layout:
+    """The same data set as if it had one of the two kinds of pixel labels only.
+
+    Args:
+        layout: the splits.
+        maps: one of :data:`MAPS`.
+
+    Raises:
+        UserError: another word, or no split has labels of that kind.
+    """
+    if maps not in MAPS:
+        raise UserError(f"maps={maps!r}{nearest(maps, MAPS)}; there are: {', '.join(MAPS)}")
+    if maps == "auto":
+        return layout
+    kinds = {"panoptic": ("panoptic", "panoptic_maps"), "stuff": ("stuff", "stuff_maps")}
+    place = {"panoptic": "annotations/panoptic_<split>.json", "stuff": "stuffthingmaps/<split>/"}
+    if not any(getattr(files, kinds[maps][-1]) for files in layout.splits.values()):
+        raise UserError(f"maps={maps}: {layout.source} has no such labels; put them into {place[maps]}")
+    others: dict[str, Any] = dict.fromkeys(name for kind in kinds if kind != maps for name in kinds[kind])
+    return replace(layout, splits={name: replace(files, **others) for name, files in layout.splits.items()})
 
 
 def find_splits(root: Path) -> dict[str, SplitFiles]:

@@ -129,7 +129,9 @@ def _cut(sample: Sample, cut: Cut) -> Sample:
         if isinstance(value, tv_tensors.Mask):
             # Torchvision's own rule for masks rounds positions down: a shift by up to half a pixel against the picture.
             part = value.as_subclass(Tensor)[..., top : top + height, left : left + width]
-            return tv_tensors.Mask(F.resize_image(part, goal, interpolation=InterpolationMode.NEAREST_EXACT))
+            resized_part: Tensor = F.resize_image(part, goal, interpolation=InterpolationMode.NEAREST_EXACT)
+            mask: Tensor = tv_tensors.Mask(resized_part)
+            return mask
         piece: Tensor = F.resized_crop(value, top, left, height, width, goal, antialias=True)
         return piece
 

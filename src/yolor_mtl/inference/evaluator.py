@@ -20,7 +20,7 @@ from yolor_mtl.ops.files import write_text
 from yolor_mtl.ops.ranks import gather, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.tasks.base import EVALUATION, DecodeOptions, Metric, fitness, merge_ranks, update_all
+from yolor_mtl.tasks.base import EVALUATION, DecodeOptions, JavaScored, Metric, fitness, merge_ranks, update_all
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,28 @@ def evaluate(
     options: DecodeOptions = EVALUATION,
     batch: int = 16,
     workers: int = -1,
+    java: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Answers every picture of a data set and scores the answers in the pictures' own pixels.
 
     Args:
         predictor: the model.
-        dataset: pictures and raw labels; its classes must be those of the model.
+        dataset: pictures and raw labels; its things must be those of the model, and its semantic classes those that
+            the model's can be translated to.
         options: thresholds.
         batch: pictures at once.
         workers: processes that load pictures; -1 chooses.
+        java: the scores that are Java programs too.
         progress: called with the number of pictures done since its last call.
 
     Raises:
-        UserError: the data set's classes are not the model's.
+        UserError: the data set's classes are not the model's, or Java is asked for and missing.
     """
-    check_space(predictor.model.space, dataset.space)
-    metrics = {task.name: task.metric() for task in predictor.model.tasks}
+    check_space(predictor.model.space, dataset.space, scored=True)
+    judges = [task.judged_on(dataset.space) for task in predictor.model.tasks]
+    metrics = {task.name: task.metric() for task in judges}
+    _check_java(metrics, java)
     failures: dict[str, str] = {}
     rank, world = rank_and_world()
     loader = evaluation_loader(
@@ -105,16 +110,19 @@ def evaluate(
     for others in gather(failures):
         failures.update(others)
     decoding = "greedy" if options.beam == 1 else f"beam {options.beam}"
+    said = {task.name: task.scoring.decoding(options) for task in judges}
     return _evaluation(
         dataset,
         metrics,
         failures,
         {
+            **{f"{group_of(metrics[name])}/decoding": words for name, words in said.items() if words},
             "imgsz": predictor.size[0],
             "half": predictor.half,
             "decoding": {"conf": options.conf, "iou": options.iou, "max_det": options.max_det, "text": decoding},
         },
         watch,
+        java,
     )
 
 
@@ -126,6 +134,7 @@ def evaluate_answers(
     dataset: CocoDataset,
     source: str,
     tasks: Sequence[str] = (),
+    java: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Scores answers that are there already; no network is involved, and no picture is read.
@@ -135,10 +144,11 @@ def evaluate_answers(
         source: a folder of result files in COCO's formats, or :data:`GROUND_TRUTH`, the labels themselves: their
             AP, mIoU and PQ must be 1, which checks labels and protocol.
         tasks: tasks to score; all that the source answers by default.
+        java: the scores that are Java programs too.
         progress: called with the number of pictures done since its last call.
 
     Raises:
-        UserError: no such folder, nothing in it, or a file that cannot be read.
+        UserError: no such folder, nothing in it, a file that cannot be read, or Java is asked for and missing.
     """
     folder = Path(source)
     if source != GROUND_TRUTH and not folder.is_dir():
@@ -151,6 +161,7 @@ def evaluate_answers(
     metrics = {name: scoring.metric() for name, scoring in chosen.items() if answers[name] is not None}
     if not metrics:
         raise UserError(f"predictions={source}: no result file in it, such as detections.json or captions.json")
+    _check_java(metrics, java)
     for index in range(len(dataset)):
         annotations = dataset.annotations(index)
         for name, metric in metrics.items():
@@ -159,7 +170,7 @@ def evaluate_answers(
                 metric.update(answer(annotations), annotations)
         progress(1)
     watch.tick("scoring")
-    return _evaluation(dataset, metrics, {}, {"predictions": source}, watch)
+    return _evaluation(dataset, metrics, {}, {"predictions": source}, watch, java)
 
 
 def known_tasks(asked: Sequence[str]) -> list[str]:
@@ -193,15 +204,36 @@ class Stopwatch:
         self._last = time.perf_counter()
 
 
+def group_of(metric: Metric) -> str:
+    """What stands before the slash in the metric's scores, ``box`` in ``box/AP``."""
+    return metric.headline.partition("/")[0]
+
+
+def _check_java(metrics: Mapping[str, Metric], java: bool) -> None:
+    """Refuses at the start what an evaluation of an hour would miss at its end."""
+    for metric in metrics.values():
+        if java and isinstance(metric, JavaScored):
+            metric.check_java()
+
+
 def _evaluation(
     dataset: CocoDataset,
     metrics: dict[str, Metric],
     failures: dict[str, str],
     more: dict[str, Any],
     watch: Stopwatch,
+    java: bool,
 ) -> Evaluation:
-    scores = {key: value for metric in metrics.values() for key, value in metric.compute().items()}
+    scores: dict[str, float] = {}
+    protocol: dict[str, Any] = {}
+    for metric in metrics.values():
+        scores |= metric.compute()
+        protocol |= {**metric.protocol, f"{group_of(metric)}/split": "+".join(dataset.split_names)}
+        # The programs need minutes and gigabytes: one process of several runs them, the one that writes.
+        if java and isinstance(metric, JavaScored) and rank_and_world()[0] == 0:
+            found, notes = metric.java_scores()
+            scores |= found
+            protocol |= notes
     watch.tick("scoring")
-    protocol: dict[str, Any] = {key: value for metric in metrics.values() for key, value in metric.protocol.items()}
     protocol |= {"splits": list(dataset.split_names), "pictures": len(dataset) - len(failures), **more}
     return Evaluation(scores | fitness(metrics, scores), protocol, metrics, failures, watch.seconds)

@@ -15,7 +15,7 @@ from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.inference.result import plot
 from yolor_mtl.records import Annotations
 from yolor_mtl.report.page import Example
-from yolor_mtl.tasks.base import DecodeOptions
+from yolor_mtl.tasks.base import DecodeOptions, Task
 
 
 def labelled_first(dataset: CocoDataset, model: Model, number: int) -> list[int]:
@@ -30,7 +30,8 @@ def labelled_first(dataset: CocoDataset, model: Model, number: int) -> list[int]
 def examples(
     predictor: Predictor, dataset: CocoDataset, indices: Sequence[int], options: DecodeOptions
 ) -> Iterator[Example]:
-    """An example for each readable picture."""
+    """An example for each readable picture; the labels are drawn in the data's own classes."""
+    judges = [task.judged_on(dataset.space) for task in predictor.model.tasks]
     for index in indices:
         annotations = dataset.annotations(index)
         try:
@@ -38,16 +39,16 @@ def examples(
         except UnreadableImageError:
             continue
         result = next(iter(predictor.predict([image], options)))
-        truth = truth_of(predictor.model, annotations)
+        truth = truth_of(judges, annotations)
         yield Example(
             title=annotations.path.name,
             answer=result.plot(),
-            truth=plot(result.image, predictor.model.tasks, truth) if truth else None,
+            truth=plot(result.image, judges, truth) if truth else None,
             caption=result.caption or "",
             references=annotations.captions or (),
         )
 
 
-def truth_of(model: Model, annotations: Annotations) -> dict[str, dict[str, object]]:
+def truth_of(tasks: Sequence[Task], annotations: Annotations) -> dict[str, dict[str, object]]:
     """The labels of a picture as predictions, for the tasks that it is labelled for."""
-    return {task.name: task.truth(annotations) for task in model.tasks if task.metric().evaluates(annotations)}
+    return {task.name: task.truth(annotations) for task in tasks if task.metric().evaluates(annotations)}

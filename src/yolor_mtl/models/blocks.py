@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 NORM_EPS = 1e-3
@@ -110,7 +111,12 @@ class SppCsp(nn.Module):
         return self.out(torch.cat((y, self.short(x)), dim=1))  # type: ignore[no-any-return]
 
 
-def tower(c_in: int, hidden: int, depth: int, separable: bool) -> nn.Sequential:
+def twice(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, C, 2 H, 2 W), each cell four times."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def tower(c_in: int, hidden: int, depth: int, separable: bool = False, groups: int = 1) -> nn.Sequential:
     """The convolutions of a head between a feature and its output convolution.
 
     Args:
@@ -118,6 +124,7 @@ def tower(c_in: int, hidden: int, depth: int, separable: bool) -> nn.Sequential:
         hidden: channels of the tower.
         depth: number of 3x3 convolutions.
         separable: depthwise 3x3 and 1x1 pairs instead of full 3x3 convolutions.
+        groups: groups of the full convolutions after the first.
     """
     layers: list[nn.Module] = []
     for index in range(depth):
@@ -125,5 +132,5 @@ def tower(c_in: int, hidden: int, depth: int, separable: bool) -> nn.Sequential:
         if separable:
             layers += [ConvNormAct(width, width, 3, groups=width), ConvNormAct(width, hidden)]
         else:
-            layers.append(ConvNormAct(width, hidden, 3))
+            layers.append(ConvNormAct(width, hidden, 3, groups=groups if index else 1))
     return nn.Sequential(*layers)

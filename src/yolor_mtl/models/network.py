@@ -51,7 +51,8 @@ class Network(nn.Module):
             images: (B, 3, H, W), uint8 in 0..255 or float in 0..1.
             tasks: tasks to run; all by default.
             rows: task -> (R,) rows of the batch that it sees, ascending, each once; all rows where a task is not named.
-                A head does not run on no rows. A head that reads another must see the same rows.
+                A head does not run on no rows. What a head reads is worked out for its own rows, anew where they are
+                others than those of the task it reads.
             inputs: task -> further named inputs of its head, such as the tokens of teacher forcing.
 
         Returns:
@@ -61,14 +62,37 @@ class Network(nn.Module):
         shared = self.trunk(self.normalise(images))
         outputs: dict[str, Outputs] = {}
         for task in wanted:
-            seen = {name: shared[name] for name in self.features[task]}
-            if rows is not None and task in rows:
-                if not len(rows[task]):
-                    continue
-                seen = {name: _pick(feature, rows[task]) for name, feature in seen.items()}
-            read = {name: outputs[name] for name in self.reads[task]}
-            outputs[task] = self.heads[task](seen, read, (inputs or {}).get(task))
+            seen = None if rows is None else rows.get(task)
+            if seen is None or len(seen):
+                outputs[task] = self._run(task, shared, seen, rows or {}, outputs, (inputs or {}).get(task))
         return outputs
+
+    def _run(
+        self,
+        task: str,
+        shared: Mapping[str, Tensor],
+        seen: Tensor | None,
+        rows: Mapping[str, Tensor],
+        outputs: Mapping[str, Outputs],
+        inputs: Mapping[str, Tensor] | None,
+    ) -> Outputs:
+        """One head on some rows, and before it what it reads that is not there for them."""
+        features = {name: shared[name] if seen is None else _pick(shared[name], seen) for name in self.features[task]}
+        read = {
+            name: outputs[name]
+            if name in outputs and _same(seen, rows.get(name))
+            else self._run(name, shared, seen, rows, {}, None)
+            for name in self.reads[task]
+        }
+        out: Outputs = self.heads[task](features, read, inputs)
+        return out
+
+    def inference(self) -> None:
+        """Drops what only training needs, in place: branches of heads, and what the trunk made for them alone."""
+        for task, head in self.heads.items():
+            if callable(drop := getattr(head, "inference", None)):
+                self.features[task] = tuple(dict.fromkeys(drop()))
+        self.trunk.inference({name for names in self.features.values() for name in names})
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 pixels to 0..1 in the weights' layout; floats pass as they are."""
@@ -92,3 +116,7 @@ def _pick(feature: Tensor, rows: Tensor) -> Tensor:
     if len(rows) == len(feature):
         return feature
     return feature.index_select(0, rows)
+
+
+def _same(rows: Tensor | None, others: Tensor | None) -> bool:
+    return rows is others or (rows is not None and others is not None and torch.equal(rows, others))

@@ -55,6 +55,18 @@ def boxes_to_original(boxes: Tensor, frame: Frame) -> Tensor:
     return ((boxes - pad) / scale).clamp(min=0).minimum(limit)
 
 
+def places(frame: Frame, axis: int, device: torch.device | None = None) -> Tensor:
+    """Where the centres of the original's pixels lie in the model's frame: (n,) float32, from -1 to 1 over the frame.
+
+    Args:
+        frame: the picture's frame.
+        axis: 0 for rows, 1 for columns.
+        device: where the result lives.
+    """
+    pixels = torch.arange(frame.original[axis], device=device, dtype=torch.float32) + 0.5
+    return (pixels * frame.scale[1 - axis] + frame.pad[1 - axis]) / frame.size[axis] * 2 - 1
+
+
 def sample_original(maps: Tensor, frame: Frame, window: tuple[int, int, int, int] | None = None) -> Tensor:
     """Maps of the model's frame, at any stride, sampled at the pixels of the original picture.
 
@@ -72,12 +84,9 @@ def sample_original(maps: Tensor, frame: Frame, window: tuple[int, int, int, int
     height, width = frame.original
     left, top, right, bottom = window or (0, 0, width, height)
 
-    def positions(start: int, stop: int, scale: float, pad: int, side: int) -> Tensor:
-        pixels = torch.arange(start, stop, device=maps.device, dtype=torch.float32) + 0.5
-        return (pixels * scale + pad) / side * 2 - 1
-
-    xs = positions(left, right, frame.scale[0], frame.pad[0], frame.size[1])
-    ys = positions(top, bottom, frame.scale[1], frame.pad[1], frame.size[0])
+    xs, ys = (
+        places(frame, axis, maps.device)[part] for axis, part in ((1, slice(left, right)), (0, slice(top, bottom)))
+    )
     grid = torch.stack((xs.expand(len(ys), -1), ys[:, None].expand(-1, len(xs))), dim=-1)
     return torch.nn.functional.grid_sample(
         maps.float()[None], grid[None], mode="bilinear", padding_mode="border", align_corners=False

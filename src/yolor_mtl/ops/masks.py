@@ -89,7 +89,7 @@ class CroppedMasks:
 
     def areas(self) -> list[int]:
         """Pixels of each mask."""
-        return [int(crop.sum()) for crop in self.crops]
+        return [int(np.count_nonzero(crop)) for crop in self.crops]
 
     def outline(self, index: int) -> np.ndarray:
         """Outline of the largest part of mask ``index``, (P, 2) float32 of x, y in pixels; (0, 2) for an empty one."""
@@ -104,8 +104,24 @@ class CroppedMasks:
 
     def rle(self, index: int) -> dict[str, Any]:
         """Mask ``index`` as COCO's compressed RLE with text counts, fit for JSON."""
-        encoded = coco_mask.encode(np.asfortranarray(self.dense(index), dtype=np.uint8))
+        encoded = coco_mask.frPyObjects({"size": list(self.size), "counts": self._runs(index)}, *self.size)
         return {"size": list(self.size), "counts": encoded["counts"].decode()}
+
+    def _runs(self, index: int) -> np.ndarray:
+        """Lengths of runs of zeros and ones in turn, zeros first, down the columns of the whole picture.
+
+        Worked out from the crop: a full-size mask takes ten times as long to make and to read.
+        """
+        height, width = self.size
+        (left, top), crop = self.corners[index], self.crops[index]
+        # Below every column stands a zero where the picture has one, so that runs end with their column; columns as
+        # high as the picture run on into the next. One more zero stands in front of all, and one behind.
+        column = crop.shape[0] + (crop.shape[0] < height)
+        line = np.zeros(column * crop.shape[1] + 2, dtype=bool)
+        line[1:-1].reshape(crop.shape[1], column)[:, : crop.shape[0]] = crop.T
+        x, y = np.divmod(np.flatnonzero(line[1:] != line[:-1]), column)
+        counts = np.diff((left + x) * height + top + y, prepend=0, append=height * width)
+        return counts[:-1] if len(x) and not counts[-1] else counts
 
 
 def _enclosed(line: Any) -> float:

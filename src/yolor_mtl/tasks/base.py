@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, Self, get_args
+from typing import Any, Protocol, Self, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -81,7 +81,8 @@ class Metric(Protocol):
     """Scores predictions of the original frame against raw annotations, never against training targets."""
 
     headline: str
-    """Key of ``compute()`` that counts towards ``fitness``; a number in 0..1, higher is better."""
+    """Key of ``compute()`` that counts towards ``fitness``; a number in 0..1, higher is better. What stands before its
+    slash is the metric's name in tables and in ``protocol``."""
 
     shown: tuple[str, ...]
     """Keys of ``compute()`` that are shown large in a report."""
@@ -111,6 +112,23 @@ class Metric(Protocol):
 
     def write(self, folder: Path) -> list[Path]:
         """Writes the predictions seen so far in COCO's official result format and returns the files."""
+        ...
+
+
+@runtime_checkable
+class JavaScored(Protocol):
+    """A metric some of whose scores are published as Java programs; made only where somebody asks for them."""
+
+    def check_java(self) -> None:
+        """Refuses before the work begins what could not be had at its end.
+
+        Raises:
+            UserError: Java, or the Python package with the programs, is missing.
+        """
+        ...
+
+    def java_scores(self) -> tuple[dict[str, float], dict[str, str]]:
+        """Scores by key, and for ``protocol`` what each is, or why it is missing."""
         ...
 
 
@@ -154,6 +172,7 @@ class Branch:
         features: names of the trunk's features, finest first.
         weight: factor of its loss.
         top_k: points an object is assigned to at most.
+        assign_from: name of the branch whose assignment it learns from; its own by default.
         detach: cut the gradient into the trunk.
         train_only: dropped from the inference form.
     """
@@ -162,8 +181,19 @@ class Branch:
     features: tuple[str, ...] = ("p3", "p4", "p5")
     weight: float = 1.0
     top_k: int = 10
+    assign_from: str | None = None
     detach: bool = False
     train_only: bool = False
+
+
+def output_name(branch: str, name: str) -> str:
+    """Name of an output of a branch; the branch without a name, the one that answers, has the plain ones."""
+    return f"{branch}.{name}" if branch else name
+
+
+def term_name(branch: str, term: str) -> str:
+    """Name of a term of a branch's loss; the branch without a name, the one that answers, has the plain ones."""
+    return f"{term}@{branch}" if branch else term
 
 
 @dataclass(frozen=True)
@@ -183,6 +213,8 @@ class Task:
         scoring: how its answers are scored.
         show: pictures and JSON.
         breaks: augmentation after which its labels no longer hold -> why, and the remedy.
+        on: other classes to how these answers are scored on data of those classes, and how that data's labels are
+            drawn; ``None`` where the answers have no classes, or are scored on their own ones only.
     """
 
     name: str
@@ -197,6 +229,19 @@ class Task:
     loss: Loss | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     breaks: Mapping[str, str] = field(default_factory=dict)
+    on: Callable[[LabelSpace], tuple[Scoring, Show]] | None = None
+
+    def judged_on(self, data: LabelSpace) -> Task:
+        """The task as data of these classes sees it: its metric takes this task's answers and scores them in the
+        data's classes, in which ``truth`` and ``show`` speak too.
+
+        Raises:
+            UserError: there is no way from the task's classes to the data's.
+        """
+        if self.on is None:
+            return self
+        scoring, show = self.on(data)
+        return replace(self, scoring=scoring, show=show)
 
     @property
     def metric(self) -> Callable[[], Metric]:
@@ -359,11 +404,13 @@ class Scoring:
         metric: makes a fresh metric.
         truth: the labels as the perfect answer.
         read: a folder of result files in COCO's formats to the answers in it; ``None`` where it has none of this task.
+        decoding: what of the thresholds shapes its answers, in words, for ``protocol``; empty where nothing does.
     """
 
     metric: Callable[[], Metric]
     truth: Answers
     read: Callable[[Path], Answers | None]
+    decoding: Callable[[DecodeOptions], str] = lambda options: ""
 
 
 @dataclass(frozen=True)
@@ -377,6 +424,8 @@ class TaskKind:
         scoring: the classes to the task's scoring.
         needs: fields of :class:`LabelSpace` without which it has nothing to learn.
         learn: the block, the classes and all captions to richer classes, before the network is built.
+        answering: the block to one without what only training needs.
+        variants: forms of its head that are worth comparing, by name: changes to the block.
     """
 
     config: type[Any]
@@ -385,3 +434,5 @@ class TaskKind:
     scoring: Callable[[LabelSpace], Scoring]
     needs: tuple[str, ...] = ()
     learn: Callable[[Any, LabelSpace, Iterable[str]], LabelSpace] | None = None
+    answering: Callable[[Any], Any] = lambda block: block
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

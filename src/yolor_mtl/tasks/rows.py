@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from yolor_mtl.records import Annotations, UserError
 
 Row = TypeVar("Row")
+T = TypeVar("T")
 
 
 class Rows(Generic[Row]):
@@ -44,3 +46,26 @@ class Rows(Generic[Row]):
     def sorted(self) -> list[tuple[Annotations, Row]]:
         """All rows in the order of image ids."""
         return [self._rows[image_id] for image_id in sorted(self._rows)]
+
+
+class Once(Generic[T]):
+    """What a metric works out of its rows, made when first asked for and kept until they change.
+
+    A copy, in another process too, makes its own.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[T] = []
+
+    def get(self, make: Callable[[], T]) -> T:
+        """The kept value, else what ``make`` gives."""
+        if not self._kept:
+            self._kept.append(make())
+        return self._kept[0]
+
+    def forget(self) -> None:
+        """The rows have changed."""
+        self._kept.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()

@@ -11,8 +11,9 @@ from tiny import build, images, tokenizer
 from yolor_mtl.ops.frame import letterbox_frame
 from yolor_mtl.tasks.base import DecodeOptions
 from yolor_mtl.tasks.captioning.decode import CaptionDecode
-from yolor_mtl.tasks.captioning.generate import generate
+from yolor_mtl.tasks.captioning.generate import Search, generate
 from yolor_mtl.tasks.captioning.head import CaptionHead
+from yolor_mtl.tasks.captioning.tokenizer import END
 
 
 def _decode() -> tuple[CaptionDecode, dict[str, torch.Tensor], CaptionHead]:
@@ -36,7 +37,7 @@ def test_writes_with_the_live_head() -> None:
 def test_answers(beam: int, limit: int) -> None:
     decode, out, head = _decode()
     found = decode(out, {}, DecodeOptions(beam=beam, max_tokens=limit))
-    wanted = generate(head, out["memory"], words=tokenizer().size, beam=max(1, beam), max_tokens=max(1, min(11, limit)))
+    wanted = generate(head, out, words=tokenizer().size, beam=max(1, beam), max_tokens=max(1, min(11, limit)))
     for row, answer in enumerate(found):
         assert answer["tokens"] == wanted.tokens[row]
         assert answer["text"] == tokenizer().decode(wanted.tokens[row])
@@ -51,3 +52,17 @@ def test_training_mode_and_half_precision_write_the_same() -> None:
     assert decode(out, {}, DecodeOptions()) == wanted
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert decode(out, {}, DecodeOptions()) == wanted
+
+
+@torch.inference_mode()
+def test_a_caption_has_a_word_whatever_the_search_allows() -> None:
+    decode, out, head = _decode()
+    wanted = decode(out, {}, DecodeOptions())
+    decode.search = Search(length_penalty=0.0, any_token=True, after_end=-999.0)
+    assert head.out.bias is not None
+    head.out.bias[END] += 1e4
+    silent = generate(head, out, words=tokenizer().size, beam=1, max_tokens=5, search=decode.search)
+    assert silent.tokens == [[], []]
+    for answer, other in zip(decode(out, {}, DecodeOptions()), wanted, strict=True):
+        assert answer["text"]
+        assert answer["tokens"] == other["tokens"][:1]

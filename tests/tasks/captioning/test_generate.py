@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import pytest
@@ -16,11 +16,12 @@ from torch import Tensor
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.ops.frame import letterbox_frame
 from yolor_mtl.tasks.base import DecodeOptions, decode_all
-from yolor_mtl.tasks.captioning.generate import generate
+from yolor_mtl.tasks.captioning.generate import Search, generate
 from yolor_mtl.tasks.captioning.head import Cache, CaptionHead
 from yolor_mtl.tasks.captioning.tokenizer import END, PAD, START, UNK
 
 WORDS, SLOTS = 17, 20
+NOTHING = {"memory": torch.zeros(1, 1, 1)}
 
 
 def _head(seed: int = 0) -> CaptionHead:
@@ -35,6 +36,7 @@ def _head(seed: int = 0) -> CaptionHead:
         feed_forward=24,
         dropout=0.1,
         max_tokens=14,
+        output=(),
         tied=False,
         implicit=True,
     )
@@ -70,7 +72,7 @@ def _allowed(logits: Tensor, written: list[int]) -> Tensor:
 def test_greedy_as_a_loop_without_a_cache(seed: int) -> None:
     head = _head(seed)
     memory = _memory(head, 3)
-    found = generate(head, memory, words=WORDS, beam=1, max_tokens=8)
+    found = generate(head, {"memory": memory}, words=WORDS, beam=1, max_tokens=8)
     for picture in range(3):
         tokens: list[int] = []
         sums: list[float] = []
@@ -110,7 +112,7 @@ def test_beam_search_as_a_loop(width: int) -> None:
     for seed in range(3):
         head = _head(seed)
         memory = _memory(head, 2)
-        found = generate(head, memory, words=WORDS, beam=width, max_tokens=6)
+        found = generate(head, {"memory": memory}, words=WORDS, beam=width, max_tokens=6)
         for picture in range(2):
             tokens, score = _beam_search(partial(_next, head, memory[picture]), width, 6)
             assert found.tokens[picture] == tokens
@@ -120,14 +122,16 @@ def test_beam_search_as_a_loop(width: int) -> None:
 class _Chain:
     """A writer whose next word depends on the last one alone; its cache counts steps."""
 
+    memories = ("memory",)
+
     def __init__(self, chances: dict[int, dict[int, float]], slots: int) -> None:
         self.table = torch.full((slots, slots), -30.0)
         for last, row in chances.items():
             for word, chance in row.items():
                 self.table[last, word] = math.log(chance)
 
-    def start(self, memory: Tensor) -> Cache:
-        return {"keys": torch.zeros(1, len(memory))}
+    def start(self, memory: Mapping[str, Tensor]) -> Cache:
+        return {"keys": torch.zeros(1, len(memory["memory"]))}
 
     def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache, Tensor]:
         return self.table[tokens], cache, torch.ones(len(tokens), 1)
@@ -140,7 +144,7 @@ def test_beam_search_over_chains(seed: int, width: int) -> None:
     writer = _Chain({}, WORDS)
     writer.table = torch.randn(WORDS, WORDS, generator=torch.Generator().manual_seed(seed)) * 2
     writer.table[:, END] += 2
-    found = generate(writer, torch.zeros(1, 1, 1), words=WORDS, beam=width, max_tokens=6)
+    found = generate(writer, NOTHING, words=WORDS, beam=width, max_tokens=6)
 
     def following(tokens: list[int]) -> Tensor:
         return _allowed(writer.table[[START, *tokens][-1]], tokens)
@@ -150,15 +154,75 @@ def test_beam_search_over_chains(seed: int, width: int) -> None:
     assert found.scores[0] == pytest.approx(score, abs=1e-4)
 
 
+def _released_search(
+    following: Callable[[list[int]], list[float]], width: int, steps: int
+) -> tuple[list[int], list[float]]:
+    """The released network's search (shared/upstream/SPEC.md, 4.5): tokens and log-probabilities of the best beam."""
+    beams: list[tuple[list[int], list[float], float]] = [([], [], 0.0)]
+    for _ in range(steps):
+        candidates = []
+        for tokens, chances, score in beams:
+            if END in tokens:
+                candidates += [
+                    ([*tokens, token], [*chances, 0.0], score if token == PAD else -999.0) for token in range(WORDS)
+                ]
+            else:
+                candidates += [
+                    ([*tokens, token], [*chances, chance], score + chance)
+                    for token, chance in enumerate(following(tokens))
+                ]
+        beams = sorted(candidates, key=lambda candidate: candidate[2], reverse=True)[:width]
+    return max(beams, key=lambda beam: beam[2])[:2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 5), st.floats(-2, 6), st.floats(-2, 4))
+def test_the_released_search(seed: int, width: int, end: float, padding: float) -> None:
+    """Beams that end at once, late or never, and beams that write padding and special tokens by themselves."""
+    writer = _Chain({}, WORDS)
+    writer.table = torch.randn(WORDS, WORDS, generator=torch.Generator().manual_seed(seed)) * 3
+    writer.table[:, END] += end
+    writer.table[:, PAD] += padding
+    search = Search(length_penalty=0.0, any_token=True, after_end=-999.0)
+    found = generate(writer, NOTHING, words=WORDS, beam=width, max_tokens=7, search=search)
+    tokens, chances = _released_search(
+        lambda tokens: writer.table[[START, *tokens][-1]].log_softmax(-1).tolist(), width, 7
+    )
+    assert found.emitted[0].tolist() == tokens
+    assert found.log_probabilities[0].tolist() == pytest.approx(chances, abs=1e-4)
+    written = tokens.index(END) + 1 if END in tokens else 7
+    assert found.scores[0] == pytest.approx(sum(chances) / written, abs=1e-4)
+    assert found.tokens[0] == [token for token in tokens if token not in (PAD, END)]
+
+
+def test_sums_prefer_short_captions_and_means_do_not() -> None:
+    # Through 4 a chance of .2 for two tokens, through 5 of .18 for four.
+    writer = _Chain({START: {4: 0.5, 5: 0.5}, 4: {END: 0.4, 9: 0.6}, 5: {6: 1}, 6: {7: 0.36, 8: 0.64}, 7: {END: 1}}, 10)
+    by_sums = generate(writer, NOTHING, words=10, beam=4, max_tokens=6, search=Search(length_penalty=0.0))
+    by_means = generate(writer, NOTHING, words=10, beam=4, max_tokens=6)
+    assert by_sums.tokens == [[4]]
+    assert by_means.tokens == [[5, 6, 7]]
+    # Emitted tokens are padded to the steps asked for, whenever the search ended.
+    assert by_sums.emitted.tolist() == [[4, END, PAD, PAD, PAD, PAD]]
+    assert by_sums.log_probabilities[0, 2:].tolist() == [0, 0, 0, 0]
+    assert by_sums.scores[0] == pytest.approx(by_sums.log_probabilities.sum().item() / 2)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_shapes_of_what_is_emitted(number: int) -> None:
+    written = generate(_head(), {"memory": torch.zeros(number, 6, 16)}, words=WORDS, beam=2, max_tokens=5)
+    assert written.emitted.shape == written.log_probabilities.shape == (number, 5)
+    assert written.emitted.dtype == torch.int64
+
+
 def test_a_beam_finds_what_greed_misses() -> None:
     # Greedy: 4 (.6), then 6 (.5 - the best of bad words), end. Mean of ln .6, ln .4, ln 1.
     # Through 5 (.4): 7 (1), end (1): a mean of ln .4 / 3, better than (ln .6 + ln .4) / 3.
     writer = _Chain(
         {START: {4: 0.6, 5: 0.4}, 4: {6: 0.4, 8: 0.3, 9: 0.3}, 5: {7: 1.0}, 6: {END: 1.0}, 7: {END: 1.0}}, 10
     )
-    memory = torch.zeros(1, 1, 1)
-    greedy = generate(writer, memory, words=10, beam=1, max_tokens=5)
-    wide = generate(writer, memory, words=10, beam=2, max_tokens=5)
+    greedy = generate(writer, NOTHING, words=10, beam=1, max_tokens=5)
+    wide = generate(writer, NOTHING, words=10, beam=2, max_tokens=5)
     assert greedy.tokens == [[4, 6]]
     assert greedy.scores[0] == pytest.approx((math.log(0.6) + math.log(0.4)) / 3, abs=1e-5)
     assert wide.tokens == [[5, 7]]
@@ -172,7 +236,7 @@ def test_what_may_not_be_written_is_not(favourite: int, beam: int) -> None:
     head = _head()
     assert head.out.bias is not None
     head.out.bias.data[favourite] = 1e4
-    found = generate(head, _memory(head, 2), words=WORDS, beam=beam, max_tokens=7)
+    found = generate(head, {"memory": _memory(head, 2)}, words=WORDS, beam=beam, max_tokens=7)
     for tokens, score in zip(found.tokens, found.scores, strict=True):
         assert 1 <= len(tokens) <= 7
         assert all(END < token < WORDS for token in tokens)
@@ -198,13 +262,14 @@ def test_untrained_networks_always_write_a_word(seed: int, beam: int, limit: int
 
 
 def test_no_pictures() -> None:
-    assert generate(_head(), torch.zeros(0, 6, 16), words=WORDS, beam=3, max_tokens=5).tokens == []
+    assert generate(_head(), {"memory": torch.zeros(0, 6, 16)}, words=WORDS, beam=3, max_tokens=5).tokens == []
 
 
 @torch.inference_mode()
 def test_pictures_do_not_disturb_each_other() -> None:
     head = _head(2)
     memory = _memory(head, 4)
-    together = generate(head, memory, words=WORDS, beam=3, max_tokens=9)
-    alone = [generate(head, memory[i : i + 1], words=WORDS, beam=3, max_tokens=9).tokens[0] for i in range(4)]
-    assert together.tokens == alone
+    together = generate(head, {"memory": memory}, words=WORDS, beam=3, max_tokens=9)
+    for picture in range(4):
+        alone = generate(head, {"memory": memory[picture : picture + 1]}, words=WORDS, beam=3, max_tokens=9)
+        assert alone.tokens[0] == together.tokens[picture]

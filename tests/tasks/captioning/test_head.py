@@ -13,7 +13,15 @@ from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.tasks.captioning.head import CaptionHead, sine_positions
 
 INFOS = {"p4": FeatureInfo(6, 16), "p5": FeatureInfo(10, 32)}
-SIZES: dict[str, Any] = {"width": 32, "layers": 3, "heads": 4, "feed_forward": 48, "dropout": 0.1, "max_tokens": 12}
+SIZES: dict[str, Any] = {
+    "width": 32,
+    "layers": 3,
+    "heads": 4,
+    "feed_forward": 48,
+    "dropout": 0.1,
+    "max_tokens": 12,
+    "output": (),
+}
 
 
 def _head(features: tuple[str, ...] = ("p5",), tied: bool = False, implicit: bool = True) -> CaptionHead:
@@ -35,7 +43,7 @@ def test_steps_equal_the_full_forward(features: tuple[str, ...], tied: bool, imp
     out = head(seen, {}, {"tokens": tokens, "image": image})
     assert out["logits"].shape == (3, 8, 20)
     assert torch.equal(out["memory"], head(seen, {})["memory"])
-    cache = head.start(out["memory"][image])
+    cache = head.start({"memory": out["memory"][image]})
     for place in range(8):
         logits, cache, attention = head.step(tokens[:, place], cache)
         torch.testing.assert_close(logits, out["logits"][:, place], atol=1e-4, rtol=1e-4)

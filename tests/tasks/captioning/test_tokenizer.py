@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from real_captions import captions
 
 from yolor_mtl.records import UserError
-from yolor_mtl.tasks.captioning.tokenizer import END, PAD, SPECIALS, START, UNK, CaptionTokenizer
+from yolor_mtl.tasks.captioning.tokenizer import (
+    END,
+    LIST_SPECIALS,
+    PAD,
+    SPECIALS,
+    START,
+    UNK,
+    CaptionTokenizer,
+)
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 MARKS = ".,!?;:%)]}([{#$'-/\"&*+=@_~"
@@ -177,3 +185,80 @@ def test_what_is_no_tokenizer_is_refused(text: str) -> None:
 def test_other_special_tokens_are_refused(small: CaptionTokenizer) -> None:
     with pytest.raises(UserError, match="must have the ids 0 to 3"):
         CaptionTokenizer(small.to_json().replace("[START]", "[BEGIN]"))
+
+
+# Ids from 5: "a", "man", "rides", nothing, backslash-n, 10 "bike", 11 "man" again, "'s", "n't", 14 "ca".
+LINES = [*LIST_SPECIALS, "a", "man", "rides", "", "\\n", "bike", "man", "'s", "n't", "ca"]
+
+
+@pytest.fixture
+def listed() -> CaptionTokenizer:
+    return CaptionTokenizer.from_words([line + "\n" for line in LINES])
+
+
+def test_a_list_is_read_line_by_line(listed: CaptionTokenizer) -> None:
+    assert listed.size == len(LINES)
+    # Of equal lines the last one is the word; punctuation and what is not listed is unknown; nothing is spelled.
+    assert listed.encode("A man rides, a bike.", LONG) == [START, 5, 11, 7, UNK, 5, 10, UNK, END]
+    assert listed.encode("mans \\n [SEP] riders", LONG) == [START, UNK, UNK, UNK, UNK, UNK, UNK, UNK, END]
+    assert listed.encode("a man rides", 4) == [START, 5, 11, END]
+    assert listed.encode_batch(["a", "a man"], LONG).tolist() == [[START, 5, END, PAD], [START, 5, 11, END]]
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [
+        ([START, 5, 11, 7, UNK, 5, 10, UNK, END, PAD], "A man rides a bike"),
+        ([5, 11, 12, 10], "A man's bike"),
+        ([5, 11, 14, 13], "A man can't"),
+        ([4, 6, 8, 99, -1, 10], "Bike"),
+        ([9], "\\n"),
+        ([], ""),
+    ],
+)
+def test_a_list_makes_sentences(listed: CaptionTokenizer, ids: list[int], text: str) -> None:
+    assert listed.decode(ids) == text
+    assert listed.decode(torch.tensor(ids)) == text
+
+
+def test_what_a_list_has_no_word_for(listed: CaptionTokenizer) -> None:
+    assert listed.wordless == (PAD, UNK, START, 4, 6, 8)
+    assert all(not listed.decode([number]) for number in listed.wordless)
+    assert all(listed.decode([number]) for number in set(range(len(LINES))) - {END, *listed.wordless})
+
+
+def test_a_normal_sentence_survives(listed: CaptionTokenizer) -> None:
+    assert listed.normalise("a MAN rides the big bike!") == "A man rides bike"
+    assert listed.normalise(listed.normalise("a MAN rides the big bike!")) == "A man rides bike"
+
+
+def test_both_kinds_come_back_from_json(small: CaptionTokenizer, listed: CaptionTokenizer) -> None:
+    for tokenizer in (small, listed):
+        again = CaptionTokenizer.from_json(tokenizer.to_json())
+        assert type(again) is type(tokenizer)
+        assert again.to_json() == tokenizer.to_json()
+        assert again.hash == tokenizer.hash
+        assert again.encode("a man", LONG) == tokenizer.encode("a man", LONG)
+    assert small.wordless == (PAD, UNK, START)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_at_all_is_encoded_by_a_list(text: str) -> None:
+    tokenizer = CaptionTokenizer.from_words(LINES)
+    ids = tokenizer.encode(text, 20)
+    assert (ids[0], ids[-1]) == (START, END)
+    assert not {PAD, START, END} & set(ids[1:-1])
+    assert tokenizer.encode(tokenizer.decode(ids), 20) == [number for number in ids if number != UNK]
+
+
+@pytest.mark.parametrize("lines", [[], LINES[1:], ["[PAD]", "[UNK]", "[START]", "[END]", "a"], LINES[:4]])
+def test_a_list_without_its_special_tokens_is_refused(lines: list[str]) -> None:
+    with pytest.raises(UserError, match="a word list begins with the lines"):
+        CaptionTokenizer.from_words(lines)
+
+
+@pytest.mark.parametrize("text", ['{"word_list": 3}', '{"word_list": [1, 2]}'])
+def test_what_is_no_word_list_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="not a word list"):
+        CaptionTokenizer.from_json(text)

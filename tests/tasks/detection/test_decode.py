@@ -26,6 +26,7 @@ def _outputs(rows: int = 2) -> Outputs:
         "anchors": anchors,
         "main.box_logits": torch.randn(rows, len(anchors), 4 * BINS, generator=generator),
         "main.class_logits": torch.randn(rows, len(anchors), 3, generator=generator),
+        "main.steps": torch.arange(float(BINS)),
     }
 
 
@@ -39,7 +40,7 @@ def test_as_torchvision(conf: float) -> None:
     options = DecodeOptions(conf=conf, iou=0.6, max_det=20)
     for row, found in enumerate(DetectionDecode("main")(out, {}, options)):
         best, classes = out["main.class_logits"][row].sigmoid().max(-1)
-        boxes = boxes_from_distances(expected_distances(out["main.box_logits"][row]), out["anchors"])
+        boxes = boxes_from_distances(expected_distances(out["main.box_logits"][row], out["main.steps"]), out["anchors"])
         strong = best > conf
         shifted = boxes[strong] + 500  # torchvision keeps classes apart for positive coordinates only
         keep = batched_nms(shifted, best[strong], classes[strong], 0.6)[:20]

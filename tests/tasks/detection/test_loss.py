@@ -38,6 +38,7 @@ def _outputs(rows: int, dtype: torch.dtype = torch.float32, names: tuple[str, ..
     anchors = anchor_points([(8, 12), (4, 6), (2, 3)], [8, 16, 32], torch.device("cpu"))
     out = {"anchors": anchors}
     for name in names:
+        out[f"{name}.steps"] = torch.arange(float(BINS))
         out[f"{name}.box_logits"] = torch.randn(rows, len(anchors), 4 * BINS).to(dtype).requires_grad_()
         out[f"{name}.class_logits"] = (torch.randn(rows, len(anchors), CLASSES) - 3).to(dtype).requires_grad_()
     return out
@@ -63,7 +64,7 @@ def test_terms_directly() -> None:
     loss = DetectionLoss([Branch()])(out, wanted, {})
     assignment = loss.shared["assignment"]
     logits = out["main.class_logits"].detach()
-    boxes = boxes_from_distances(expected_distances(out["main.box_logits"].detach()), out["anchors"])
+    boxes = boxes_from_distances(expected_distances(out["main.box_logits"].detach(), out["main.steps"]), out["anchors"])
     sums = {"class": 0.0, "box": 0.0, "dfl": 0.0}
     count = 0.0
     for row in range(2):
@@ -141,3 +142,19 @@ def test_branches_have_their_own_terms() -> None:
     main: dict[str, Any] = dict(DetectionLoss(rows[:1])(out, wanted, {}).shared)
     assert torch.equal(both.shared["assignment"].objects, main["assignment"].objects)
     assert int(alone.shared["assignment"].positive.sum()) == 3
+
+
+def test_a_branch_learns_from_another_s_assignment() -> None:
+    torch.manual_seed(1)
+    out = _outputs(2, names=("one", "many", "aux"))
+    wanted = boxes_table([[(5.0, 5, 40, 40), (50, 10, 90, 60)], [(10.0, 10, 60, 50)]])
+    rows = [Branch("one", top_k=1), Branch("aux", assign_from="many", weight=0.25), Branch("many")]
+    found = DetectionLoss(rows, "many")(out, wanted, {})
+    alone = DetectionLoss([Branch("many")])(out, wanted, {})
+    assert torch.equal(found.shared["assignment"].objects, alone.shared["assignment"].objects)
+    # The same assignment makes the same count; the one-to-one branch assigns fewer points.
+    assert found.terms["class@aux"][1] == found.terms["class@many"][1] == alone.terms["class"][1]
+    assert found.terms["class"][1] < found.terms["class@many"][1]
+    torch.testing.assert_close(found.terms["box@many"][0], alone.terms["box"][0])
+    whole = DetectionLoss([Branch("aux")])(out, wanted, {})
+    assert not torch.equal(whole.shared["assignment"].scores, alone.shared["assignment"].scores)

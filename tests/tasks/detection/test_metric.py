@@ -1,6 +1,7 @@
 """Box AP and AR against pycocotools."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from coco_reference import SPACE, Labels, coco_truth, guesses, labelled, real_la
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yolor_mtl.ops.coco_eval import CocoEvaluation
 from yolor_mtl.records import Annotations, LabelSpace, Prediction
 from yolor_mtl.tasks.detection.metric import BoxMetric
 
@@ -146,3 +148,28 @@ def test_odd_cases_score_as_pycocotools_scores_them(images: list) -> None:
     else:
         expected = twelve_numbers(coco_truth(labels, SPACE), results(pairs, SPACE), "bbox")
         assert list(numbers.values()) == pytest.approx(expected, abs=1e-9)
+
+
+def test_one_evaluation_serves_numbers_and_details_until_an_image_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(*args: object, **more: object) -> CocoEvaluation:
+        made.append(args)
+        return CocoEvaluation(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("yolor_mtl.tasks.detection.metric.CocoEvaluation", counted)
+    metric, other = BoxMetric(SPACE), BoxMetric(SPACE)
+    for number, each in ((1, metric), (2, other)):
+        label = labelled(number, thing(number, (0, 0, 20, 20)))
+        each.update(prediction([(np.array((0.0, 0, 20, 20)), 0.5, 0)]), label)
+    first = metric.compute()
+    metric.details()
+    assert len(made) == 1
+    metric.merge(other)
+    assert len(metric.details().images) == 2
+    assert len(made) == 2
+    label = labelled(3, thing(3, (0, 0, 20, 20)))
+    metric.update(prediction([]), label)
+    assert metric.compute() != first
+    assert len(made) == 3
+    assert pickle.loads(pickle.dumps(metric)).compute() == metric.compute()

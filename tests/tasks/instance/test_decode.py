@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from yolor_mtl.ops.frame import letterbox_frame
+from yolor_mtl.ops.frame import letterbox_frame, sample_original
 from yolor_mtl.records import Prediction
 from yolor_mtl.tasks.base import DecodeOptions
 from yolor_mtl.tasks.detection.decode import DetectionDecode
@@ -78,3 +80,23 @@ def test_nothing_found() -> None:
     found = InstanceDecode().restore({"logits": torch.zeros(0, 16, 24)}, frame, restored)
     assert len(found["masks"]) == 0
     assert found["masks"].size == (30, 40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(st.integers(1, 120), st.integers(1, 120)), st.integers(0, 10**6))
+def test_masks_are_those_of_whole_planes_cut_to_their_boxes(original: tuple[int, int], seed: int) -> None:
+    """But for pixels whose logit is zero within float rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    frame = letterbox_frame(original, (64, 96))
+    corners = torch.rand(5, 2, 2, generator=generator) * torch.tensor([120.0, 80.0]) - 10
+    boxes = torch.cat((corners.amin(1), corners.amax(1)), dim=1)
+    restored = {"detection": DetectionDecode("main").restore(_detection(boxes.tolist(), [0] * 5), frame, {})}
+    logits = torch.randn(5, 16, 24, generator=generator)
+    found = InstanceDecode().restore({"logits": logits}, frame, restored)
+    whole = sample_original(logits[restored["detection"]["kept"]], frame).numpy()
+    ys, xs = np.mgrid[: original[0], : original[1]]
+    for mask, values, (x1, y1, x2, y2) in zip(found["masks"], whole, found["boxes"].tolist(), strict=True):
+        inside = (xs >= np.floor(x1)) & (xs < np.ceil(x2)) & (ys >= np.floor(y1)) & (ys < np.ceil(y2))
+        decided = np.abs(values) > 2e-6 * np.abs(values).max()
+        assert np.array_equal(mask[decided], ((values > 0) & inside)[decided])
+        assert not mask[~inside].any()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks.detection.assigner import Assignment
+from yolor_mtl.tasks.instance.head import MaskBranch
 from yolor_mtl.tasks.instance.loss import InstanceLoss, mask_loss
 
 
@@ -79,6 +80,10 @@ def test_a_cell_half_covered_wants_one_half() -> None:
     assert logits.grad.item() == 0
 
 
+def _loss() -> InstanceLoss:
+    return InstanceLoss(4, [MaskBranch("", ("p3",), "p3", 8)])
+
+
 def _used(objects: list[list[int]], boxes: list[list[list[float]]]) -> dict[str, dict[str, Any]]:
     table = torch.tensor(objects)
     assignment = Assignment(table, torch.ones(table.shape), torch.zeros(table.shape, dtype=torch.bool))
@@ -106,7 +111,7 @@ def test_points_of_objects_without_a_mask_are_left_out() -> None:
         [[[0.0, 0, 16, 12], [4, 4, 32, 24]], [[0, 0, 32, 24], [8, 0, 16, 24]]],
     )
     targets = {"masks": masks * 16, "mask_index": torch.tensor([[0, -1], [-1, 1]])}
-    value, count = InstanceLoss(4)(out, targets, used).terms["mask"]
+    value, count = _loss()(out, targets, used).terms["mask"]
     assert count.item() == 3
     wanted, _ = _by_loops(
         torch.stack((out["coefficients"][0, 1], out["coefficients"][0, 3], out["coefficients"][1, 0])).detach(),
@@ -130,24 +135,38 @@ def test_points_of_objects_without_a_mask_are_left_out() -> None:
 def test_degenerate_boxes_stay_finite(box: list[float], dtype: torch.dtype) -> None:
     out = _outputs(1, dtype)
     targets = {"masks": torch.ones(1, 6, 8, dtype=torch.uint8), "mask_index": torch.tensor([[0]])}
-    _check_gradients(out, InstanceLoss(4)(out, targets, _used([[0, 0, -1, -1, -1]], [[box]])).terms["mask"][0])
+    _check_gradients(out, _loss()(out, targets, _used([[0, 0, -1, -1, -1]], [[box]])).terms["mask"][0])
 
 
 @pytest.mark.parametrize("objects", [[[-1] * 5, [-1] * 5], [[0] * 5, [-1] * 5]])
 def test_pictures_without_masks(objects: list[list[int]]) -> None:
     out = _outputs(2)
     targets = {"masks": torch.zeros(0, 6, 8, dtype=torch.uint8), "mask_index": torch.full((2, 1), -1)}
-    value, count = InstanceLoss(4)(out, targets, _used(objects, [[[0.0, 0, 9, 9]]] * 2)).terms["mask"]
+    value, count = _loss()(out, targets, _used(objects, [[[0.0, 0, 9, 9]]] * 2)).terms["mask"]
     assert (value.item(), count.item()) == (0, 0)
     _check_gradients(out, value)
 
 
+NO_MASKS = {"masks": torch.zeros(0, 6, 8, dtype=torch.uint8), "mask_index": torch.zeros(1, 0, dtype=torch.int64)}
+
+
 def test_pictures_without_boxes() -> None:
     out = _outputs(1)
-    targets = {"masks": torch.zeros(0, 6, 8, dtype=torch.uint8), "mask_index": torch.zeros(1, 0, dtype=torch.int64)}
-    _check_gradients(out, InstanceLoss(4)(out, targets, _used([[-1] * 5], [[]])).terms["mask"][0])
+    _check_gradients(out, _loss()(out, NO_MASKS, _used([[-1] * 5], [[]])).terms["mask"][0])
 
 
 def test_other_points_than_detection_are_refused() -> None:
     with pytest.raises(UserError, match="same features"):
-        InstanceLoss(4)(_outputs(1), {}, _used([[-1] * 4], [[]]))
+        _loss()(_outputs(1), NO_MASKS, _used([[-1] * 4], [[]]))
+
+
+def test_a_further_branch_learns_the_same_masks() -> None:
+    out = _outputs(1)
+    out |= {f"aux.{name}": value.detach().clone().requires_grad_() for name, value in _outputs(1).items()}
+    rows = [MaskBranch("", ("p3",), "p3", 8), MaskBranch("aux", ("c3",), "c3", 8, 0.25, train_only=True)]
+    targets = {"masks": torch.full((1, 6, 8), 16, dtype=torch.uint8), "mask_index": torch.tensor([[0]])}
+    used = _used([[0, -1, -1, -1, 0]], [[[0.0, 0, 20, 20]]])
+    found = InstanceLoss(4, rows)(out, targets, used).terms
+    plain = {name.removeprefix("aux."): value for name, value in out.items() if name.startswith("aux.")}
+    assert set(found) == {"mask", "mask@aux"}
+    torch.testing.assert_close(found["mask@aux"][0], _loss()(plain, targets, used).terms["mask"][0] / 4)

@@ -1,6 +1,7 @@
 """Mask AP and AR against pycocotools."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from yolor_mtl.ops.coco_eval import CocoEvaluation
 from yolor_mtl.ops.masks import CroppedMasks, decode_segmentation
 from yolor_mtl.records import Annotations, LabelSpace, Prediction
 from yolor_mtl.tasks.instance.metric import MaskMetric
@@ -172,3 +174,28 @@ def test_written_masks_are_text(tmp_path: Path) -> None:
     (row,) = json.loads(path.read_text())
     assert row["category_id"] == SPACE.things[0].id
     assert coco_mask.decode(row["segmentation"]).sum() == 81
+
+
+def test_one_evaluation_serves_numbers_and_details_until_an_image_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(*args: object, **more: object) -> CocoEvaluation:
+        made.append(args)
+        return CocoEvaluation(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("yolor_mtl.tasks.instance.metric.CocoEvaluation", counted)
+    metric, other = MaskMetric(SPACE), MaskMetric(SPACE)
+    for number, each in ((1, metric), (2, other)):
+        label = labelled(number, thing(number, (0, 0, 20, 20)))
+        each.update(prediction(true_masks(label), label), label)
+    first = metric.compute()
+    metric.details()
+    assert len(made) == 1
+    metric.merge(other)
+    assert len(metric.details().images) == 2
+    assert len(made) == 2
+    label = labelled(3, thing(3, (0, 0, 20, 20)))
+    metric.update(prediction([], label), label)
+    assert metric.compute() != first
+    assert len(made) == 3
+    assert pickle.loads(pickle.dumps(metric)).compute() == metric.compute()

@@ -93,3 +93,21 @@ def test_classes_that_the_map_lacks_stay_out() -> None:
 
 def test_nothing_happens_in_the_model_s_frame() -> None:
     assert PanopticDecode(space(), MergeRule())({}, {"instance": [{}, {}]}, DecodeOptions()) == [{}, {}]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_stuff_is_written_class_by_class(seed: int) -> None:
+    """Against one pass over the picture for each class."""
+    rng = np.random.default_rng(seed)
+    classes = rng.choice([DOG, 1, GRASS, SKY, 255], size=(9, 11), p=[0.2, 0.1, 0.5, 0.1, 0.1]).astype(np.uint8)
+    instance = _instances([("##.. .##. ..##", 0.9, 0)], (9, 11))
+    restored = {"instance": instance, "semantic": {"map": torch.from_numpy(classes)}}
+    found = PanopticDecode(space(), MergeRule(stuff_share=0.1)).restore(
+        {}, letterbox_frame((9, 11), (64, 96)), restored
+    )
+    expected = np.where(instance["masks"].dense(0), 1, 0)
+    for category in (GRASS, SKY):
+        pixels = (classes == category) & ~instance["masks"].dense(0)
+        if pixels.sum() >= 9.9:
+            expected[pixels] = expected.max() + 1
+    assert np.array_equal(found["map"], expected)

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from yolor_mtl.data.class_translation import translation
 from yolor_mtl.data.coco import panoptic_map
+from yolor_mtl.data.coco_stuff_classes import PANOPTIC_MERGES, released_space
 from yolor_mtl.records import Annotations, Category, LabelSpace, PanopticLabel, Prediction, SegmentLabel
-from yolor_mtl.tasks.panoptic.metric import PanopticMetric, match_segments
+from yolor_mtl.tasks.panoptic.metric import PanopticMetric, match_segments, translated
 
 SPACE = LabelSpace(
     semantic=(Category(4, "cat"), Category(6, "dog"), Category(90, "sky", isthing=False)), semantic_protocol="own"
@@ -269,3 +271,63 @@ def test_halves_merge_and_an_image_counts_once(real: Labels, guessed: list) -> N
     whole, first, second = (scored(part, real.space) for part in (images, images[6:] + images[6:], images[:8]))
     first.merge(second)
     assert first.compute() == whole.compute()
+
+
+def test_segments_in_other_words() -> None:
+    """Two cats stay two, hill and mountain become one, wood has no place; an unlisted id stays for the refusal."""
+    names = ("cat", "hill", "wood", "mountain", "river")
+    model = LabelSpace(semantic=tuple(Category(n, name, name == "cat") for n, name in enumerate(names)))
+    names = ("river", "cat", "mountain-merged")
+    data = LabelSpace(semantic=tuple(Category(n, name, name == "cat") for n, name in enumerate(names)))
+    words = translation(model, data)
+    assert words is not None
+    ids = np.array([[1, 1, 2, 3, 4], [5, 6, 0, 99, 3]])
+    told, categories = translated(ids, {1: 0, 2: 0, 3: 1, 4: 2, 5: 3, 6: 4}, words, stuff={0, 2})
+    assert told.tolist() == [[1, 1, 2, 3, 0], [3, 6, 0, 99, 3]]
+    assert categories == {1: 1, 2: 1, 3: 2, 6: 0}
+    assert translated(ids[:, :0], {}, words, ())[0].shape == (2, 0)
+
+
+def test_released_classes_on_real_labels(real: Labels, tmp_path: Path) -> None:
+    """Every merged segment said in two of its parts, left and right, and void filled with what has no place."""
+    told = released_space()
+    places = {name: place for place, name in enumerate(told.semantic_names)}
+    names = real.space.semantic_names
+    metric, reference, plain = PanopticMetric(real.space, told), BruteForce(133), PanopticMetric(real.space)
+    rng = np.random.default_rng(5)
+    for label in real.images[:30]:
+        truth, segments = panoptic_map(label), told_by(label)
+        guess, said = distorted(truth, segments, rng)
+        if label is real.images[0]:
+            guess, said = truth, segments
+        # Stuff of one class is one segment after the translation, so it must be one for the reference too.
+        first: dict[int, int] = {}
+        for number, category in list(said.items()):
+            if not real.space.semantic[category].isthing and first.setdefault(category, number) != number:
+                guess = np.where(guess == number, first[category], guess)
+                del said[number]
+        reference.add(truth, label.panoptic.segments, guess, said)
+        plain.update(answer_of(guess, said), label)
+        ids, mine = guess.copy(), {}
+        for number, category in said.items():
+            parts = PANOPTIC_MERGES.get(names[category], (names[category],))
+            mine[number] = places[parts[0]]
+            if len(parts) > 1:
+                other = number + 2**23
+                ids[(guess == number) & (np.arange(guess.shape[1]) % 7 < 3)] = other
+                mine[other] = places[parts[-1]]
+        ids[guess == 0] = 2**23 + 1
+        mine[2**23 + 1] = places["wood"]
+        metric.update(answer_of(ids, mine), label)
+    numbers = compare(metric, reference, real.space)
+    assert numbers == plain.compute()
+    assert metric.protocol["semantic/answers"].startswith("coco-stuff-173")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    metric.write(tmp_path / "a")
+    plain.write(tmp_path / "b")
+    rows, others = (json.loads((tmp_path / name / "panoptic.json").read_text())["annotations"] for name in ("a", "b"))
+    for row, other in zip(rows, others, strict=True):
+        assert sorted(segment["category_id"] for segment in row["segments_info"]) == sorted(
+            segment["category_id"] for segment in other["segments_info"]
+        )

@@ -8,6 +8,8 @@ from typing import Any
 from yolor_mtl.config import fill, nearest
 from yolor_mtl.models.trunks.base import FeatureInfo, Trunk
 from yolor_mtl.models.trunks.elan import ElanConfig, ElanTrunk
+from yolor_mtl.models.trunks.gelan import GelanConfig, GelanTrunk
+from yolor_mtl.models.trunks.gyolo import GyoloConfig, GyoloTrunk
 from yolor_mtl.records import UserError
 
 __all__ = ["TRUNKS", "FeatureInfo", "Trunk", "build_trunk"]
@@ -17,7 +19,19 @@ def _elan(config: Mapping[str, Any], demand: Collection[str]) -> Trunk:
     return ElanTrunk(fill(ElanConfig, config, where="trunk"), demand)
 
 
-TRUNKS: Mapping[str, Callable[[Mapping[str, Any], Collection[str]], Trunk]] = {"elan": _elan}
+def _gelan(config: Mapping[str, Any], demand: Collection[str]) -> Trunk:
+    return GelanTrunk(fill(GelanConfig, config, where="trunk"), demand)
+
+
+def _gyolo(config: Mapping[str, Any], demand: Collection[str]) -> Trunk:
+    return GyoloTrunk(fill(GyoloConfig, config, where="trunk"), demand)
+
+
+TRUNKS: Mapping[str, Callable[[Mapping[str, Any], Collection[str]], Trunk]] = {
+    "elan": _elan,
+    "gelan": _gelan,
+    "gyolo": _gyolo,
+}
 """Topology -> its function (configuration, demanded features) -> trunk."""
 
 

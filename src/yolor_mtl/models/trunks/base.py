@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ class Trunk(nn.Module):
 
     feature_info: Mapping[str, FeatureInfo]
     multiple: int
+
+    def inference(self, demand: Collection[str]) -> None:
+        """Drops what the features still demanded do not need; by default nothing."""
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) float in 0..1 to name -> (B, C, H / stride, W / stride)."""

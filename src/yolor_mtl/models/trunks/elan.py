@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from yolor_mtl.models.blocks import ConvNormAct, Down, Elan, SppCsp
+from yolor_mtl.models.blocks import ConvNormAct, Down, Elan, SppCsp, twice
 from yolor_mtl.models.trunks.base import FeatureInfo, Trunk
 from yolor_mtl.records import UserError
 
@@ -174,15 +173,11 @@ class PafpnNeck(nn.Module):
         if self.deepest < 0:
             return {}
         n5 = self.pool(c["c5"])
-        n4 = self.top_4(torch.cat((self.lateral_4(c["c4"]), _twice(self.reduce_5(n5))), dim=1))
-        n3 = self.top_3(torch.cat((self.lateral_3(c["c3"]), _twice(self.reduce_4(n4))), dim=1))
+        n4 = self.top_4(torch.cat((self.lateral_4(c["c4"]), twice(self.reduce_5(n5))), dim=1))
+        n3 = self.top_3(torch.cat((self.lateral_3(c["c3"]), twice(self.reduce_4(n4))), dim=1))
         inner = {"p3": n3}
         if self.deepest >= 1:
             inner["p4"] = self.bottom_4(torch.cat((self.down_3(n3), n4), dim=1))
         if self.deepest >= 2:
             inner["p5"] = self.bottom_5(torch.cat((self.down_4(inner["p4"]), n5), dim=1))
         return {name: conv(inner[name]) for name, conv in self.out.items()}
-
-
-def _twice(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")

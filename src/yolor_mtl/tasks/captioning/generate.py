@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from yolor_mtl.tasks.captioning.head import Cache
 from yolor_mtl.tasks.captioning.tokenizer import END, PAD, START, UNK
@@ -15,8 +17,13 @@ from yolor_mtl.tasks.captioning.tokenizer import END, PAD, START, UNK
 class Writer(Protocol):
     """What writes word by word, see :class:`CaptionHead`: N captions at a time, V slots for words."""
 
-    def start(self, memory: Tensor) -> Cache:
-        """Memory (N, S, d) to an empty cache."""
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """Names of the head's outputs that it writes from."""
+        ...
+
+    def start(self, memory: Mapping[str, Tensor]) -> Cache:
+        """Memories of N rows each, by name, to an empty cache."""
         ...
 
     def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache, Tensor]:
@@ -25,62 +32,99 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class Written:
-    """Captions of N pictures.
+class Search:
+    """How captions are compared and what they may hold.
 
     Attributes:
-        tokens: N lists of ids, without start and end.
-        scores: N mean log-probabilities of the words, the end included.
+        length_penalty: captions are compared by the sum of their log-probabilities over their length to this power: 1
+            compares means, so that short captions gain nothing from being short; 0 compares sums.
+        any_token: special tokens may be written and the end may come first, as the weights have it.
+        after_end: sum that a finished caption has if it goes on with a word; by default it never does.
+    """
+
+    length_penalty: float = 1.0
+    any_token: bool = False
+    after_end: float | None = None
+
+
+MEANS = Search()
+"""Captions of at least one word and of words only, compared by their means."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Captions of B pictures.
+
+    Attributes:
+        tokens: B lists of ids, without start, end and padding.
+        scores: B mean log-probabilities of the words, the end included.
+        emitted: (B, T) int64, T steps of the search: every token, the end included, then padding.
+        log_probabilities: (B, T) float32 of each token; 0 after the end.
     """
 
     tokens: list[list[int]]
     scores: list[float]
+    emitted: Tensor
+    log_probabilities: Tensor
 
 
 @torch.no_grad()
-def generate(writer: Writer, memory: Tensor, *, words: int, beam: int, max_tokens: int) -> Written:
+def generate(
+    writer: Writer,
+    memory: Mapping[str, Tensor],
+    *,
+    words: int,
+    beam: int,
+    max_tokens: int,
+    search: Search = MEANS,
+    never: Sequence[int] = (PAD, UNK, START),
+) -> Written:
     """Beam search; a width of 1 is greedy.
 
-    A caption has at least one word: its end may not come first, and padding, unknown words, a second start and slots
-    beyond the vocabulary are never written, whatever the weights say.
-    Beams are compared by their mean log-probability, so that short captions gain nothing from being short.
+    Unless ``search.any_token``, a caption has at least one word: its end may not come first, and tokens without a word
+    are never written. Slots beyond the vocabulary never are, whatever the weights say.
 
     Args:
         writer: the caption head or an exported graph.
-        memory: (B, S, d).
+        memory: what it writes from, by name, B rows each.
         words: size of the vocabulary, special tokens included; there may be more slots V than that.
         beam: width W of the search, at least 1.
         max_tokens: greatest number of words, at least 1.
+        search: how captions are compared and what they may hold.
+        never: tokens without a word.
 
     Returns:
         The best caption of each of the B pictures.
     """
-    batch = memory.shape[0]
+    rows = next(iter(memory.values()))
+    batch = len(rows)
+    beams = _Beams(batch, beam, rows.device, search)
     if batch == 0:
-        return Written([], [])
-    beams = _Beams(batch, beam, memory.device)
-    cache = writer.start(memory.repeat_interleave(beam, dim=0))
-    last = torch.full((batch * beam,), START, device=memory.device)
-    never = torch.tensor([PAD, UNK, START], device=memory.device)
+        return beams.best(max_tokens)
+    cache = writer.start({name: value.repeat_interleave(beam, dim=0) for name, value in memory.items()})
+    last = torch.full((batch * beam,), START, device=rows.device)
+    forbidden = torch.tensor([] if search.any_token else list(never), dtype=torch.int64, device=rows.device)
     for place in range(max_tokens):
         logits, cache, _ = writer.step(last, cache)
-        logits = logits[:, :words].float().index_fill(1, never, -torch.inf)
-        if place == 0:
+        logits = logits[:, :words].float().index_fill(1, forbidden, -torch.inf)
+        if place == 0 and not search.any_token:
             logits[:, END] = -torch.inf
         origin, last = beams.extend(logits.log_softmax(-1), first=place == 0)
-        if bool(beams.finished.all()):
+        if beams.settled():
             break
         if beam > 1:
             cache = {name: value.index_select(1, origin) for name, value in cache.items()}
-    return beams.best()
+    return beams.best(max_tokens)
 
 
 class _Beams:
     """The captions under consideration: B pictures, W beams each."""
 
-    def __init__(self, batch: int, width: int, device: torch.device) -> None:
+    def __init__(self, batch: int, width: int, device: torch.device, search: Search) -> None:
         self.width = width
+        self.search = search
         self.tokens = torch.empty(batch, width, 0, dtype=torch.int64, device=device)
+        self.log_probabilities = torch.empty(batch, width, 0, device=device)
         self.scores = torch.zeros(batch, width, device=device)
         self.lengths = torch.zeros(batch, width, device=device)
         self.finished = torch.zeros(batch, width, dtype=torch.bool, device=device)
@@ -98,31 +142,52 @@ class _Beams:
         batch, width = self.scores.shape
         options = log_probabilities.unflatten(0, (batch, width))
         # A finished beam goes on as itself, through padding at no cost.
-        stay = torch.full_like(options[0, 0], -torch.inf)
-        stay[PAD] = 0.0
-        options = torch.where(self.finished[..., None], stay, options)
-        sums = self.scores[..., None] + options
+        stay = torch.full_like(options, self._after_end())
+        stay[..., PAD] = self.scores
+        sums = torch.where(self.finished[..., None], stay, self.scores[..., None] + options)
         lengths = self.lengths + ~self.finished
-        ranks = sums / lengths[..., None]
+        ranks = self._ranks(sums, lengths[..., None])
         if first:
             ranks[:, 1:] = -torch.inf
         words = options.shape[-1]
         picked = ranks.flatten(1).topk(width, dim=1).indices
         origin, last = picked // words, picked % words
+        done = self.finished.gather(1, origin)
+        new = options.flatten(1).gather(1, picked).masked_fill(done, 0.0)
         self.scores = sums.flatten(1).gather(1, picked)
         self.lengths = lengths.gather(1, origin)
-        self.finished = self.finished.gather(1, origin) | (last == END)
-        kept = self.tokens.gather(1, origin[..., None].expand(-1, -1, self.tokens.shape[2]))
-        self.tokens = torch.cat((kept, last[..., None]), dim=2)
+        self.finished = done | (last == END)
+        self.tokens = _grown(self.tokens, origin, last)
+        self.log_probabilities = _grown(self.log_probabilities, origin, new)
         offset = torch.arange(batch, device=origin.device)[:, None] * width
         return (origin + offset).flatten(), last.flatten()
 
-    def best(self) -> Written:
-        """The best beam of each picture."""
-        mean = self.scores / self.lengths.clamp(min=1)
-        choice = mean.argmax(dim=1)
-        tokens = [
-            [token for token in self.tokens[row, beam].tolist() if token not in (PAD, END)]
-            for row, beam in enumerate(choice.tolist())
-        ]
-        return Written(tokens, mean.gather(1, choice[:, None])[:, 0].tolist())
+    def _after_end(self) -> float:
+        return -torch.inf if self.search.after_end is None else self.search.after_end
+
+    def _ranks(self, sums: Tensor, lengths: Tensor) -> Tensor:
+        return sums / lengths**self.search.length_penalty
+
+    def settled(self) -> bool:
+        """Whether no further step can change anything: all are finished, and staying so is worth more than going on."""
+        worth = self.search.after_end is None or bool((self.scores > self.search.after_end).all())
+        return worth and bool(self.finished.all())
+
+    def best(self, steps: int) -> Written:
+        """The best beam of each picture, padded to a number of steps."""
+        lengths = self.lengths.clamp(min=1)
+        choice = self._ranks(self.scores, lengths).argmax(dim=1, keepdim=True)
+        missing = (0, steps - self.tokens.shape[2])
+        emitted, chances = (
+            F.pad(x.gather(1, choice[..., None].expand(-1, -1, x.shape[2]))[:, 0], missing)
+            for x in (self.tokens, self.log_probabilities)
+        )
+        mean = (self.scores / lengths).gather(1, choice)[:, 0].tolist()
+        tokens = [[token for token in row if token not in (PAD, END)] for row in emitted.tolist()]
+        return Written(tokens, mean, emitted, chances)
+
+
+def _grown(kept: Tensor, origin: Tensor, new: Tensor) -> Tensor:
+    """Rows (B, W, T) of the beams that were kept, and what is new (B, W), as (B, W, T + 1)."""
+    rows = kept.gather(1, origin[..., None].expand(-1, -1, kept.shape[2]))
+    return torch.cat((rows, new[..., None]), dim=2)

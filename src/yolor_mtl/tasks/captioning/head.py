@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ from yolor_mtl.records import Outputs
 
 Cache = dict[str, Tensor]
 """State of a caption in the making: ``keys`` and ``values`` (layers, N, heads, T, d / heads) of the words so far,
-``memory_keys`` and ``memory_values`` (layers, N, heads, S, d / heads) of the picture's S cells."""
+``memory_keys`` and ``memory_values`` (layers, N, heads, S, d / heads) of the picture's S cells. A head may keep more
+and under other names; axis 1 is always the caption."""
 
 
 def sine_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
@@ -123,9 +125,12 @@ class CaptionHead(nn.Module):
         feed_forward: channels inside a feed-forward part.
         dropout: share dropped in training.
         max_tokens: greatest length, start and end included.
+        output: channels of the layers between the decoder and the words (CATR has 512, 512); usually none.
         tied: the output uses the embedding's weights.
         implicit: implicit knowledge before and after the output.
     """
+
+    memories = ("memory",)
 
     def __init__(
         self,
@@ -139,6 +144,7 @@ class CaptionHead(nn.Module):
         feed_forward: int,
         dropout: float,
         max_tokens: int,
+        output: Sequence[int],
         tied: bool,
         implicit: bool,
     ) -> None:
@@ -153,10 +159,14 @@ class CaptionHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(DecoderLayer(width, heads, feed_forward, dropout) for _ in range(layers))
         self.norm_out = nn.LayerNorm(width)
-        self.out = nn.Linear(width, vocabulary)
+        sides = [width, *output]
+        self.before_out = nn.Sequential(
+            *(nn.Sequential(nn.Linear(c_in, c_out), nn.ReLU()) for c_in, c_out in pairwise(sides))
+        )
+        self.out = nn.Linear(sides[-1], vocabulary)
         if tied:
             self.out.weight = self.embedding.weight
-        self.add = ImplicitAdd(width) if implicit else None
+        self.add = ImplicitAdd(sides[-1]) if implicit else None
         self.multiply = ImplicitMultiply(vocabulary) if implicit else None
 
     def forward(
@@ -193,15 +203,16 @@ class CaptionHead(nn.Module):
 
     def words(self, x: Tensor) -> Tensor:
         """States (N, T, d) to logits (N, T, V)."""
-        x = self.norm_out(x)
+        x = self.before_out(self.norm_out(x))
         if self.add is not None:
             x = x + self.add.value.flatten()
         logits = self.out(x)
         return logits if self.multiply is None else logits * self.multiply.value.flatten()  # type: ignore[no-any-return]
 
-    def start(self, memory: Tensor) -> Cache:
-        """An empty caption over memory (N, S, d)."""
-        pairs = [layer.cross_attention.project(memory) for layer in self.layers]  # type: ignore[operator, union-attr]
+    def start(self, memory: Mapping[str, Tensor]) -> Cache:
+        """An empty caption over ``memory`` (N, S, d)."""
+        cells = memory["memory"]
+        pairs = [layer.cross_attention.project(cells) for layer in self.layers]  # type: ignore[operator, union-attr]
         keys, values = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
         empty = keys[:, :, :, :0]
         return {"keys": empty, "values": empty, "memory_keys": keys, "memory_values": values}

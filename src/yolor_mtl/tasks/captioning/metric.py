@@ -1,4 +1,4 @@
-"""BLEU, ROUGE-L and CIDEr of captions, without Java."""
+"""BLEU, ROUGE-L and CIDEr of captions, without Java; METEOR and SPICE where somebody asks for them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from yolor_mtl.ops.details import Details
 from yolor_mtl.records import Annotations, Prediction
+from yolor_mtl.tasks.captioning.java import JavaError, java_programs, meteor, spice
 from yolor_mtl.tasks.captioning.ptb import ptb_words
 from yolor_mtl.tasks.captioning.scores import bleu, cider_d, cider_d_each, rouge_l
 from yolor_mtl.tasks.rows import Rows
@@ -51,6 +52,34 @@ class CaptionMetric:
         numbers["caption/ROUGE-L"] = rouge_l(candidates, references)
         numbers["caption/CIDEr"] = cider_d(candidates, references)
         return numbers
+
+    def check_java(self) -> None:
+        """Refuses METEOR and SPICE where Java or the package with the programs is missing.
+
+        Raises:
+            UserError: says which, and the remedy.
+        """
+        java_programs()
+
+    def java_scores(self) -> tuple[dict[str, float], dict[str, str]]:
+        """``caption/METEOR`` and ``caption/SPICE`` in 0..1, and for ``protocol`` what each is or why it is left out.
+
+        Raises:
+            UserError: see :meth:`check_java`.
+        """
+        candidates, references = self._words()
+        scores: dict[str, float] = {}
+        notes: dict[str, str] = {}
+        if not candidates:
+            return scores, notes
+        texts, groups = [" ".join(words) for words in candidates], [list(map(" ".join, group)) for group in references]
+        for name, program, version in (("METEOR", meteor, "1.5"), ("SPICE", spice, "1.0")):
+            try:
+                scores[f"caption/{name}"] = program(texts, groups)
+                notes[f"caption/{name}"] = f"{name} {version}, English, the published Java program"
+            except JavaError as error:
+                notes[f"caption/{name}"] = f"left out: {error}"
+        return scores, notes
 
     def details(self) -> Details:
         """How good each image's caption is, by CIDEr-D."""

@@ -1,8 +1,10 @@
-"""The vocabulary of captions: WordPiece over the ``tokenizers`` library, learned the same way every time."""
+"""The vocabulary of captions: WordPiece over the ``tokenizers`` library, learned the same way every time; or a list."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -13,15 +15,21 @@ from torch import Tensor
 from yolor_mtl.records import UserError
 
 PAD, UNK, START, END = range(4)
-"""Ids of the special tokens."""
+"""Ids of the special tokens, in every kind of vocabulary."""
 
 SPECIALS = ("[PAD]", "[UNK]", "[START]", "[END]")
+
+LIST_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""First lines of a word list; BERT's names, the same ids."""
 
 _CONTINUES = "##"
 _CLOSE = frozenset(".,!?;:%)]}")  # no space before
 _OPEN = frozenset("([{#$")  # no space after
 _TIGHT = frozenset("'\u2019-/")  # no space on either side
 _LONGEST_WORD = 100
+_LIST_KEY = "word_list"
+# BERT's clean-up: no blank before these marks and contractions.
+_CLINGS = re.compile(r" ([.?!,]|n't|'m|'s|'ve|'re)")
 
 
 class CaptionTokenizer:
@@ -79,8 +87,18 @@ class CaptionTokenizer:
 
     @classmethod
     def from_json(cls, text: str) -> CaptionTokenizer:
-        """Inverse of :meth:`to_json`."""
-        return cls(text)
+        """Inverse of :meth:`to_json`, whichever kind wrote it."""
+        return WordListTokenizer(text) if _is_word_list(text) else CaptionTokenizer(text)
+
+    @classmethod
+    def from_words(cls, lines: Sequence[str]) -> CaptionTokenizer:
+        """The tokenizer of a word list, one word a line, whose ids are the lines' numbers from 0.
+
+        Raises:
+            UserError: the first five lines are not BERT's special tokens.
+        """
+        words = [line.rstrip("\r\n") for line in lines]
+        return WordListTokenizer(json.dumps({_LIST_KEY: words}, ensure_ascii=False))
 
     def to_json(self) -> str:
         """The text it was made from, byte for byte (``LabelSpace.vocabulary``)."""
@@ -90,6 +108,11 @@ class CaptionTokenizer:
     def size(self) -> int:
         """Number of pieces, special tokens included."""
         return len(self._pieces)
+
+    @property
+    def wordless(self) -> tuple[int, ...]:
+        """Ids that :meth:`decode` makes nothing of, the end apart."""
+        return (PAD, UNK, START)
 
     @property
     def hash(self) -> str:
@@ -133,13 +156,69 @@ class CaptionTokenizer:
         return [START, *ids[: max_tokens - 2], END]
 
 
+class WordListTokenizer(CaptionTokenizer):
+    """Whole words of a given list; what is not in it becomes ``[UNK]``, punctuation among it if it is not listed.
+
+    Text is split as in the other kind. Of equal lines the last one is the word and the others are unknown. Decoding
+    leaves out what stands for no word, joins with blanks, draws marks and contractions to the word before them, and
+    makes a sentence of it: first letter upper case, the rest lower (the release's rules).
+
+    Args:
+        text: JSON ``{"word_list": [...]}``, as :meth:`CaptionTokenizer.from_words` makes it.
+
+    Raises:
+        UserError: it is not such a JSON, or its first words are not BERT's special tokens.
+    """
+
+    def __init__(self, text: str) -> None:
+        words = json.loads(text)[_LIST_KEY]
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise UserError("not a word list: one text a line is needed")
+        if tuple(words[: len(LIST_SPECIALS)]) != LIST_SPECIALS:
+            raise UserError(f"a word list begins with the lines {LIST_SPECIALS}, not {words[: len(LIST_SPECIALS)]}")
+        self._text = text
+        self._size = len(words)
+        ids = {word: number for number, word in enumerate(words)}
+        self._tokenizer = _bert(models.WordLevel(vocab=ids, unk_token=LIST_SPECIALS[UNK]))
+        self._pieces = {number: word for word, number in ids.items() if word and number >= len(LIST_SPECIALS)}
+        self._wordless = tuple(number for number in range(len(words)) if number not in {END, *self._pieces})
+
+    @property
+    def size(self) -> int:
+        """Number of lines."""
+        return self._size
+
+    @property
+    def wordless(self) -> tuple[int, ...]:
+        """Special tokens but the end, empty lines, and lines that occur again."""
+        return self._wordless
+
+    def normalise(self, text: str) -> str:
+        """The form that survives: a sentence of the words that are listed."""
+        return self.decode(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """A sentence; ids that stand for no word are left out."""
+        found = (self._pieces.get(int(number)) for number in ids)
+        return _CLINGS.sub(r"\1", " ".join(word for word in found if word)).capitalize()
+
+
+def _is_word_list(text: str) -> bool:
+    """Whether a vocabulary is of that kind; what cannot be read is left to the other kind to refuse."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and _LIST_KEY in content
+
+
 def _rules(vocabulary: dict[str, int], longest: int) -> Tokenizer:
     """BERT's text rules over a vocabulary.
 
     The special tokens are entries of the vocabulary only: registered as the library's special tokens they would be
     found in a caption's own text, and ``[END]`` typed by a person would end it.
     """
-    tokenizer = Tokenizer(
+    return _bert(
         models.WordPiece(
             vocab=vocabulary,
             unk_token=SPECIALS[UNK],
@@ -147,6 +226,11 @@ def _rules(vocabulary: dict[str, int], longest: int) -> Tokenizer:
             max_input_chars_per_word=longest,
         )
     )
+
+
+def _bert(model: models.Model) -> Tokenizer:
+    """BERT's way of splitting text before a vocabulary."""
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer

@@ -36,19 +36,21 @@ class DetectionDecode:
             ``boxes`` (N, 4) ``xyxy`` pixels, ``scores`` (N,), ``classes`` (N,) int64, best first, and ``points``
             (N,) int64, the anchor points they came from.
         """
-        scores = out[f"{self.branch}.class_logits"].float().sigmoid()
+        scores, steps = out[f"{self.branch}.class_logits"].float().sigmoid(), out[f"{self.branch}.steps"]
         return [
-            self._image(scores[row], out[f"{self.branch}.box_logits"][row], out["anchors"], options)
+            self._image(scores[row], out[f"{self.branch}.box_logits"][row], steps, out["anchors"], options)
             for row in range(len(scores))
         ]
 
-    def _image(self, scores: Tensor, box_logits: Tensor, anchors: Tensor, options: DecodeOptions) -> Prediction:
+    def _image(
+        self, scores: Tensor, box_logits: Tensor, steps: Tensor, anchors: Tensor, options: DecodeOptions
+    ) -> Prediction:
         best, classes = scores.max(dim=-1)
         points = (best > options.conf).nonzero()[:, 0]
         if len(points) > CANDIDATES:
             points = points[best[points].topk(CANDIDATES).indices]
         # Distances are worked out for the candidates only: most points never become one.
-        boxes = boxes_from_distances(expected_distances(box_logits[points]), anchors[points])
+        boxes = boxes_from_distances(expected_distances(box_logits[points], steps), anchors[points])
         keep = box_ops.nms(boxes, best[points], classes[points], options.iou, options.max_det)
         points = points[keep]
         return {"boxes": boxes[keep], "scores": best[points], "classes": classes[points], "points": points}

@@ -38,19 +38,19 @@ def anchor_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], dev
     return torch.cat(levels)
 
 
-def expected_distances(box_logits: Tensor) -> Tensor:
+def expected_distances(box_logits: Tensor, steps: Tensor) -> Tensor:
     """Mean of each side's distribution (Li et al., arXiv 2006.04388, eq. 3).
 
     Args:
-        box_logits: (..., 4 * bins), sides left, top, right, bottom, each over ``bins`` whole distances.
+        box_logits: (..., 4 * bins), sides left, top, right, bottom.
+        steps: the distance of each bin in cells, ``bins`` values of any shape.
 
     Returns:
         (..., 4) distances in cells.
     """
-    bins = box_logits.shape[-1] // 4
-    probabilities = box_logits.unflatten(-1, (4, bins)).float().softmax(-1)
+    probabilities = box_logits.unflatten(-1, (4, -1)).float().softmax(-1)
     # A sum and no matrix product: autocast would round the product to half precision, up to two pixels at stride 32.
-    distances: Tensor = (probabilities * torch.arange(bins, device=box_logits.device, dtype=torch.float32)).sum(-1)
+    distances: Tensor = (probabilities * steps.flatten()).sum(-1)
     return distances
 
 
@@ -72,8 +72,12 @@ class DetectionBranch(nn.Module):
         class_width: channels of the class towers.
         depth: 3x3 convolutions in a tower.
         separable: depthwise-separable class towers.
+        box_groups: groups of the box towers after their first convolution.
         implicit: implicit knowledge around each output convolution.
         detach: cut the gradient into the trunk.
+
+    Attributes:
+        steps: (1, bins, 1, 1), the distance of each bin in cells: 0, 1, 2 ..., kept with the weights, never trained.
     """
 
     def __init__(
@@ -86,13 +90,19 @@ class DetectionBranch(nn.Module):
         class_width: int,
         depth: int,
         separable: bool,
+        box_groups: int,
         implicit: bool,
         detach: bool,
     ) -> None:
         super().__init__()
         self.detach = detach
+        steps = torch.arange(bins, dtype=torch.float32).view(1, -1, 1, 1)
+        self.steps = nn.Parameter(steps, requires_grad=False)
         self.boxes = nn.ModuleList(
-            nn.Sequential(tower(info.channels, box_width, depth, False), OutputConv(box_width, 4 * bins, implicit))
+            nn.Sequential(
+                tower(info.channels, box_width, depth, groups=box_groups),
+                OutputConv(box_width, 4 * bins, implicit, box_groups),
+            )
             for info in infos
         )
         self.classes = nn.ModuleList(
@@ -122,8 +132,20 @@ class DetectionBranch(nn.Module):
 class DetectionHead(nn.Module):
     """All branches of the detection task; each is one row of configuration.
 
-    Outputs: ``anchors`` (A, 3) pixels and stride; per branch ``<branch>.box_logits`` (B, A, 4 * bins) and
-    ``<branch>.class_logits`` (B, A, C). In the inference form branches marked ``train_only`` are gone.
+    Outputs: ``anchors`` (A, 3) pixels and stride; per branch ``<branch>.box_logits`` (B, A, 4 * bins),
+    ``<branch>.class_logits`` (B, A, C) and ``<branch>.steps`` (1, bins, 1, 1), see :class:`DetectionBranch`. In the
+    inference form branches marked ``train_only`` are gone.
+
+    Args:
+        branches: the rows; the first is the one that answers.
+        infos: channels and stride of the features.
+        classes: number of classes C.
+        widths: branch -> channels of its box and of its class towers.
+        bins: distances per side.
+        depth: 3x3 convolutions in a tower.
+        separable: depthwise-separable class towers.
+        box_groups: groups of the box towers after their first convolution.
+        implicit: implicit knowledge around each output convolution.
     """
 
     def __init__(
@@ -132,11 +154,11 @@ class DetectionHead(nn.Module):
         infos: Mapping[str, FeatureInfo],
         classes: int,
         *,
+        widths: Mapping[str, tuple[int, int]],
         bins: int,
-        box_width: int,
-        class_width: int,
         depth: int,
         separable: bool,
+        box_groups: int,
         implicit: bool,
     ) -> None:
         super().__init__()
@@ -148,10 +170,11 @@ class DetectionHead(nn.Module):
                     [infos[name] for name in row.features],
                     classes,
                     bins=bins,
-                    box_width=box_width,
-                    class_width=class_width,
+                    box_width=widths[row.name][0],
+                    class_width=widths[row.name][1],
                     depth=depth,
                     separable=separable,
+                    box_groups=box_groups,
                     implicit=implicit,
                     detach=row.detach,
                 )
@@ -171,12 +194,15 @@ class DetectionHead(nn.Module):
         out: Outputs = {"anchors": anchor_points(shapes, self.strides, first[0].device)}
         for row in self.rows:
             if row.name in self.branches:
-                boxes, scores = self.branches[row.name]([features[name] for name in row.features])
-                out[f"{row.name}.box_logits"], out[f"{row.name}.class_logits"] = boxes, scores
+                branch = self.branches[row.name]
+                boxes, scores = branch([features[name] for name in row.features])
+                out |= {f"{row.name}.box_logits": boxes, f"{row.name}.class_logits": scores}
+                out[f"{row.name}.steps"] = branch.steps  # type: ignore[assignment]
         return out
 
-    def inference(self) -> None:
-        """Drops the branches that only training needs."""
+    def inference(self) -> tuple[str, ...]:
+        """Drops the branches that only training needs; returns the features that are still read."""
         for row in self.rows:
             if row.train_only and row.name in self.branches:
                 del self.branches[row.name]
+        return tuple(name for row in self.rows if row.name in self.branches for name in row.features)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from yolor_mtl.ops import boxes as box_ops
 from yolor_mtl.records import LossOutput, Outputs
-from yolor_mtl.tasks.base import Branch
+from yolor_mtl.tasks.base import Branch, term_name
 from yolor_mtl.tasks.detection.assigner import Assignment, assign
 from yolor_mtl.tasks.detection.head import boxes_from_distances, expected_distances
 
@@ -37,14 +37,19 @@ def distribution_focal_loss(box_logits: Tensor, distances: Tensor) -> Tensor:
 
 
 class DetectionLoss:
-    """Sums the terms of all branches; shares the first branch's assignment with the tasks that use it.
+    """Sums the terms of all branches; shares one branch's assignment with the tasks that use it.
 
     Terms: ``class``, ``box``, ``dfl``; each a sum and the sum of target scores as its count.
     Shares: ``assignment`` (:class:`Assignment`), ``anchors`` (A, 3), ``boxes`` (R, N, 4) targets, ``valid`` (R, N).
+
+    Args:
+        branches: the rows; the terms of the first have the plain names.
+        shared: the branch whose assignment is shared; the first by default.
     """
 
-    def __init__(self, branches: Sequence[Branch]) -> None:
+    def __init__(self, branches: Sequence[Branch], shared: str = "") -> None:
         self.branches = tuple(branches)
+        self.shared = shared or self.branches[0].name
 
     def __call__(
         self, out: Outputs, targets: Mapping[str, Tensor], used: Mapping[str, Mapping[str, Any]]
@@ -56,38 +61,51 @@ class DetectionLoss:
             targets: ``boxes`` (R, N, 4) pixels, ``classes`` (R, N), ``valid`` (R, N) and ``crowd`` (R, N) bool.
             used: nothing.
         """
+        # Those that learn from another branch's assignment come after it.
+        order = sorted(self.branches, key=lambda branch: branch.assign_from is not None)
+        boxes = {
+            branch.name: boxes_from_distances(
+                expected_distances(out[f"{branch.name}.box_logits"], out[f"{branch.name}.steps"]), out["anchors"]
+            )
+            for branch in order
+        }
+        assignments: dict[str, Assignment] = {}
         terms: dict[str, tuple[Tensor, Tensor]] = {}
-        shared: dict[str, Any] = {}
-        for branch in self.branches:
-            found, assignment = self._branch(branch, out, targets)
+        for branch in order:
+            if branch.assign_from is None:
+                assignments[branch.name] = _assignment(branch, boxes[branch.name], out, targets)
+            else:
+                assignments[branch.name] = assignments[branch.assign_from]
+            found = _branch_terms(branch, boxes[branch.name], out, targets, assignments[branch.name])
             for name, (value, count) in found.items():
                 # Every branch divides by its own count, so that a weight means the same for each of them.
-                label = name if branch is self.branches[0] else f"{name}@{branch.name}"
-                terms[label] = (value * branch.weight, count)
-            if not shared:
-                shared = {"assignment": assignment, "anchors": out["anchors"], **targets}
-        return LossOutput(terms, shared)
+                terms[term_name("" if branch is self.branches[0] else branch.name, name)] = (
+                    value * branch.weight,
+                    count,
+                )
+        return LossOutput(terms, {"assignment": assignments[self.shared], "anchors": out["anchors"], **targets})
 
-    def _branch(
-        self, branch: Branch, out: Outputs, targets: Mapping[str, Tensor]
-    ) -> tuple[dict[str, tuple[Tensor, Tensor]], Assignment]:
-        anchors = out["anchors"]
-        box_logits, class_logits = out[f"{branch.name}.box_logits"], out[f"{branch.name}.class_logits"].float()
-        boxes = boxes_from_distances(expected_distances(box_logits), anchors)
-        assignment = assign(
-            class_logits.detach().sigmoid(),
-            boxes.detach(),
-            anchors,
-            targets["boxes"],
-            targets["classes"],
-            targets["valid"],
-            targets["crowd"],
-            top_k=branch.top_k,
-        )
-        count = assignment.scores.sum()
-        terms = {"class": (_class_loss(class_logits, targets["classes"], assignment), count)}
-        terms |= _box_losses(box_logits, boxes, anchors, targets["boxes"], assignment, count)
-        return terms, assignment
+
+def _assignment(branch: Branch, boxes: Tensor, out: Outputs, targets: Mapping[str, Tensor]) -> Assignment:
+    return assign(
+        out[f"{branch.name}.class_logits"].detach().float().sigmoid(),
+        boxes.detach(),
+        out["anchors"],
+        targets["boxes"],
+        targets["classes"],
+        targets["valid"],
+        targets["crowd"],
+        top_k=branch.top_k,
+    )
+
+
+def _branch_terms(
+    branch: Branch, boxes: Tensor, out: Outputs, targets: Mapping[str, Tensor], assignment: Assignment
+) -> dict[str, tuple[Tensor, Tensor]]:
+    box_logits, class_logits = out[f"{branch.name}.box_logits"], out[f"{branch.name}.class_logits"].float()
+    count = assignment.scores.sum()
+    terms = {"class": (_class_loss(class_logits, targets["classes"], assignment), count)}
+    return terms | _box_losses(box_logits, boxes, out["anchors"], targets["boxes"], assignment, count)
 
 
 def _class_loss(class_logits: Tensor, classes: Tensor, assignment: Assignment) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from yolor_mtl.ops.coco_eval import CocoEvaluation, truth_rows
 from yolor_mtl.ops.details import Details
 from yolor_mtl.records import Annotations, LabelSpace, Prediction
-from yolor_mtl.tasks.rows import Rows
+from yolor_mtl.tasks.rows import Once, Rows
 
 
 class BoxMetric:
@@ -35,6 +35,7 @@ class BoxMetric:
         }
         self._categories, self._max_det = space.things, max_det
         self._rows: Rows[np.ndarray] = Rows()  # (N, 6): x, y, w, h, score, class index
+        self._evaluation: Once[CocoEvaluation] = Once()
 
     def evaluates(self, annotations: Annotations) -> bool:
         """Whether the image is labelled for boxes; one without objects is."""
@@ -42,23 +43,25 @@ class BoxMetric:
 
     def update(self, prediction: Prediction, annotations: Annotations) -> None:
         """Adds one image; seen twice, it counts once."""
+        self._evaluation.forget()
         boxes = prediction["boxes"].detach().cpu().double().numpy().reshape(-1, 4)
         columns = [prediction[name].detach().cpu().double().numpy().reshape(-1, 1) for name in ("scores", "classes")]
         self._rows.add(annotations, np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], *columns]))
 
     def merge(self, other: BoxMetric) -> None:
         """Adds what another process has seen."""
+        self._evaluation.forget()
         self._rows.merge(other._rows)
 
     def compute(self) -> dict[str, float]:
         """``box/AP`` and its kin; empty where there is nothing to find. See :class:`CocoEvaluation`."""
-        return {f"box/{key}": value for key, value in self._evaluation().numbers().items()}
+        return {f"box/{key}": value for key, value in self._evaluation.get(self._evaluate).numbers().items()}
 
     def details(self) -> Details:
         """Curves, calibration, confusions and AP by class."""
-        return self._evaluation().details("boxes")
+        return self._evaluation.get(self._evaluate).details("boxes")
 
-    def _evaluation(self) -> CocoEvaluation:
+    def _evaluate(self) -> CocoEvaluation:
         labels = [annotations for annotations, _ in self._rows.sorted()]
         return CocoEvaluation(
             images=[{"id": label.image_id, "width": label.width, "height": label.height} for label in labels],

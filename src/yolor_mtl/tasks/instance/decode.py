@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from yolor_mtl.ops.frame import sample_original
 from yolor_mtl.ops.masks import CroppedMasks
+from yolor_mtl.ops.sampling import Windows
 from yolor_mtl.records import Frame, Outputs, Prediction, Predictions
 from yolor_mtl.tasks.base import DecodeOptions
 
@@ -31,12 +31,13 @@ class InstanceDecode:
         """``masks`` as :class:`CroppedMasks` of the original picture, beside detection's boxes, scores and classes."""
         detection = restored["detection"]
         height, width = frame.original
+        logits = prediction["logits"][detection["kept"]].detach().float().cpu().numpy()
+        windows = Windows(frame, (logits.shape[1], logits.shape[2]))
         corners: list[tuple[int, int]] = []
         crops: list[np.ndarray] = []
-        for logits, box in zip(prediction["logits"][detection["kept"]], detection["boxes"].tolist(), strict=True):
+        for plane, box in zip(logits, detection["boxes"].tolist(), strict=True):
             left, top = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
             right, bottom = min(width, math.ceil(box[2])), min(height, math.ceil(box[3]))
-            crop = sample_original(logits[None], frame, (left, top, right, bottom))[0] > 0
             corners.append((left, top))
-            crops.append(crop.cpu().numpy())
+            crops.append(windows.sample(plane, (left, top, right, bottom)) > 0)
         return {**detection, "masks": CroppedMasks(frame.original, corners, crops)}

@@ -63,9 +63,9 @@ class InstanceLabels:
             table = sample.objects or {}
             if "masks" not in table:
                 continue
-            # The covered share of a cell, not one of its pixels: none lies at its centre, so that any choice would shift
-            # every mask by half a pixel. An object cut to nothing has no mask to learn; an empty one would teach that
-            # it is not there.
+            # The covered share of a cell, not one of its pixels: none lies at its centre, so that any choice would
+            # shift every mask by half a pixel. An object cut to nothing has no mask to learn; an empty one would teach
+            # that it is not there.
             pixels = table["masks"].as_subclass(Tensor).unflatten(2, (-1, self.stride)).unflatten(1, (-1, self.stride))
             cells = pixels.sum(dim=(2, 4), dtype=torch.uint8)
             objects = (table["has_mask"] & cells.flatten(1).any(dim=1)).nonzero()[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from yolor_mtl.records import LossOutput, Outputs, UserError
+from yolor_mtl.tasks.base import output_name, term_name
+from yolor_mtl.tasks.instance.head import MaskBranch
 
 
 class InstanceLoss:
@@ -17,15 +19,17 @@ class InstanceLoss:
 
     Args:
         stride: pixels per cell of the prototypes.
+        branches: the head's rows; all learn from the same assignment.
     """
 
-    def __init__(self, stride: int = 4) -> None:
+    def __init__(self, stride: int, branches: Sequence[MaskBranch]) -> None:
         self.stride = stride
+        self.branches = tuple(branches)
 
     def __call__(
         self, out: Outputs, targets: Mapping[str, Tensor], used: Mapping[str, Mapping[str, Any]]
     ) -> LossOutput:
-        """Coefficients and prototypes of R rows to the mask term.
+        """Coefficients and prototypes of R rows to the mask term of each branch.
 
         Args:
             out: see :class:`InstanceHead`.
@@ -37,23 +41,25 @@ class InstanceLoss:
         """
         shared = used["detection"]
         objects = shared["assignment"].objects
-        if out["coefficients"].shape[:2] != objects.shape:
-            raise UserError(
-                f"tasks.instance has {tuple(out['coefficients'].shape[:2])} (rows, points), tasks.detection "
-                f"{tuple(objects.shape)}; give both the same features and the same view"
-            )
         row, point = (objects >= 0).nonzero(as_tuple=True)
         number = objects[row, point]
         mask = targets["mask_index"][row, number]
         known = mask >= 0
         row, point, number, mask = row[known], point[known], number[known], mask[known]
         boxes = shared["boxes"][row, number] / self.stride
-        value = mask_loss(
-            out["coefficients"][row, point], out["proto"], row, boxes, targets["masks"], mask, self.stride**2
-        )
-        # Touches both outputs even where no point has a mask, so that every parameter always gets a gradient.
-        value = value + 0.0 * (out["coefficients"].sum() + out["proto"].sum())
-        return LossOutput({"mask": (value, value.new_tensor(float(len(row))))})
+        terms: dict[str, tuple[Tensor, Tensor]] = {}
+        for branch in self.branches:
+            coefficients, proto = (out[output_name(branch.name, part)] for part in ("coefficients", "proto"))
+            if coefficients.shape[:2] != objects.shape:
+                raise UserError(
+                    f"tasks.instance has {tuple(coefficients.shape[:2])} (rows, points), tasks.detection "
+                    f"{tuple(objects.shape)}; give both the same features and the same view"
+                )
+            value = mask_loss(coefficients[row, point], proto, row, boxes, targets["masks"], mask, full=self.stride**2)
+            # Touches both outputs even where no point has a mask, so that every parameter always gets a gradient.
+            value = branch.weight * value + 0.0 * (coefficients.sum() + proto.sum())
+            terms[term_name(branch.name, "mask")] = (value, value.new_tensor(float(len(row))))
+        return LossOutput(terms)
 
 
 def mask_loss(

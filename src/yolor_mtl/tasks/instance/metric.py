@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,17 @@ from yolor_mtl.ops.coco_eval import CocoEvaluation, truth_rows
 from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.masks import CroppedMasks, segmentation_to_rle
 from yolor_mtl.records import Annotations, LabelSpace, ObjectLabel, Prediction
-from yolor_mtl.tasks.rows import Rows
+from yolor_mtl.tasks.rows import Once, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The N masks of one image: class indices, scores, and the counts of their RLE. Bare lists: dictionaries of half a
+    million masks would take more memory than the masks."""
+
+    classes: list[int]
+    scores: list[float]
+    counts: list[str]
 
 
 class MaskMetric:
@@ -34,7 +45,8 @@ class MaskMetric:
             "mask": f"COCO masks, {len(space.things)} classes, IoU 0.50:0.95, {max_det} detections a class and image",
         }
         self._categories, self._max_det = space.things, max_det
-        self._rows: Rows[list[dict[str, Any]]] = Rows()  # results of each image
+        self._rows: Rows[_Found] = Rows()
+        self._evaluation: Once[CocoEvaluation] = Once()
 
     def evaluates(self, annotations: Annotations) -> bool:
         """Whether the image is labelled for masks: no object lacks one. An image without objects may be."""
@@ -51,34 +63,28 @@ class MaskMetric:
             raise ValueError(
                 f"masks of {masks.size} for image {annotations.image_id} of {(annotations.height, annotations.width)}"
             )
-        classes = prediction["classes"].tolist()
-        scores = prediction["scores"].detach().cpu().double().tolist()
-        self._rows.add(
-            annotations,
-            [
-                {
-                    "image_id": annotations.image_id,
-                    "category_id": self._categories[category].id,
-                    "segmentation": masks.rle(index),
-                    "score": score,
-                }
-                for index, (category, score) in enumerate(zip(classes, scores, strict=True))
-            ],
+        self._evaluation.forget()
+        found = _Found(
+            prediction["classes"].tolist(),
+            prediction["scores"].detach().cpu().double().tolist(),
+            [masks.rle(index)["counts"] for index in range(len(masks))],
         )
+        self._rows.add(annotations, found)
 
     def merge(self, other: MaskMetric) -> None:
         """Adds what another process has seen."""
+        self._evaluation.forget()
         self._rows.merge(other._rows)
 
     def compute(self) -> dict[str, float]:
         """``mask/AP`` and its kin; empty where there is nothing to find. See :class:`CocoEvaluation`."""
-        return {f"mask/{key}": value for key, value in self._evaluation().numbers().items()}
+        return {f"mask/{key}": value for key, value in self._evaluation.get(self._evaluate).numbers().items()}
 
     def details(self) -> Details:
         """Curves, calibration, confusions and AP by class."""
-        return self._evaluation().details("masks")
+        return self._evaluation.get(self._evaluate).details("masks")
 
-    def _evaluation(self) -> CocoEvaluation:
+    def _evaluate(self) -> CocoEvaluation:
         labels = [annotations for annotations, _ in self._rows.sorted()]
         return CocoEvaluation(
             images=[{"id": label.image_id, "width": label.width, "height": label.height} for label in labels],
@@ -100,7 +106,16 @@ class MaskMetric:
         return [path]
 
     def _results(self) -> list[dict[str, Any]]:
-        return [result for _, results in self._rows.sorted() for result in results]
+        return [
+            {
+                "image_id": label.image_id,
+                "category_id": self._categories[category].id,
+                "segmentation": {"size": [label.height, label.width], "counts": counts},
+                "score": score,
+            }
+            for label, found in self._rows.sorted()
+            for category, score, counts in zip(found.classes, found.scores, found.counts, strict=True)
+        ]
 
 
 def _rle(item: ObjectLabel, label: Annotations) -> dict[str, Any]:

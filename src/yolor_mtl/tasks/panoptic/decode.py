@@ -64,7 +64,7 @@ class PanopticDecode:
                 continue
             view = ids[masks.window(index)]
             free = masks.crops[index] & (view == 0)
-            area, whole = int(free.sum()), int(masks.crops[index].sum())
+            area, whole = np.count_nonzero(free), np.count_nonzero(masks.crops[index])
             if area == 0 or area < self.rule.visible * whole:
                 continue
             number = len(segments) + 1
@@ -77,11 +77,14 @@ class PanopticDecode:
         stuff = np.zeros(IGNORE + 1, dtype=bool)
         stuff[[i for i, category in enumerate(self.space.semantic) if not category.isthing]] = True
         free = (ids == 0) & stuff[semantic]
-        areas = np.bincount(semantic[free], minlength=IGNORE + 1)
+        classes = semantic[free]
+        areas = np.bincount(classes, minlength=IGNORE + 1)
+        # One pass through a table for all classes, not one over the picture for each.
+        numbers = np.zeros(IGNORE + 1, dtype=np.int32)
         segments: list[dict[str, Any]] = []
         for category in np.flatnonzero(areas >= max(1.0, self.rule.stuff_share * ids.size)).tolist():
-            number = taken + len(segments) + 1
-            ids[free & (semantic == category)] = number
-            area = int(areas[category])
-            segments.append({"id": number, "category": category, "isthing": False, "score": 1.0, "area": area})
+            numbers[category] = taken + len(segments) + 1
+            row = {"id": int(numbers[category]), "category": category, "isthing": False, "score": 1.0}
+            segments.append({**row, "area": int(areas[category])})
+        ids[free] = numbers[classes]
         return segments

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from yolor_mtl.data.class_translation import Translation, translation
 from yolor_mtl.data.coco import panoptic_map, panoptic_pixels
 from yolor_mtl.ops.details import Breakdown, Details
 from yolor_mtl.records import Annotations, LabelSpace, PanopticLabel, Prediction
@@ -67,13 +68,13 @@ def match_segments(
     if truth.shape != answer.shape:
         raise ValueError(f"panoptic map of {answer.shape} for labels of {truth.shape}")
     listed = {segment.id: segment for segment in label.segments}
-    true_ids, true_codes = np.unique(truth, return_inverse=True)
-    told_ids, told_codes = np.unique(answer, return_inverse=True)
+    starts, lengths = _stretches(truth, answer)
+    true_ids, true_codes = np.unique(truth.ravel()[starts], return_inverse=True)
+    told_ids, told_codes = np.unique(answer.ravel()[starts], return_inverse=True)
     if unknown := {int(i) for i in told_ids} - set(categories) - {VOID}:
         raise ValueError(f"segment ids {sorted(unknown)} stand in the map but not in its list of segments")
-    pairs = np.bincount(
-        true_codes.reshape(-1) * len(told_ids) + told_codes.reshape(-1), minlength=len(true_ids) * len(told_ids)
-    ).reshape(len(true_ids), len(told_ids))
+    pairs = np.zeros((len(true_ids), len(told_ids)), dtype=np.int64)
+    np.add.at(pairs, (true_codes, told_codes), lengths)
     true_area, told_area = pairs.sum(axis=1), pairs.sum(axis=0)
     segments = [listed.get(int(i)) if i != VOID else None for i in true_ids]
     told = [categories[int(i)] if i != VOID else -1 for i in told_ids]
@@ -101,6 +102,49 @@ def match_segments(
     return Matches(tuple(hits), tuple(false), tuple(missed))
 
 
+def translated(
+    answer: np.ndarray, categories: Mapping[int, int], words: Translation, stuff: Collection[int]
+) -> tuple[np.ndarray, dict[int, int]]:
+    """Predicted segments in the data's classes.
+
+    A segment whose class has no place becomes void; those that become one kind of stuff become one segment, since
+    stuff has one segment a picture.
+
+    Args:
+        answer: (H, W) int segment ids, 0 void.
+        categories: predicted id -> class of the model.
+        words: the model's classes to the data's.
+        stuff: the data's classes that are stuff.
+
+    Returns:
+        (H, W) int segment ids, and id -> class of the data.
+    """
+    kept: dict[int, int] = {}  # id -> class of the data
+    becomes: dict[int, int] = {}  # id -> id
+    first: dict[int, int] = {}  # stuff -> its segment
+    for number, category in categories.items():
+        place = words.places[category]
+        becomes[number] = number if place >= 0 else VOID
+        if place in stuff:
+            becomes[number] = first.setdefault(place, number)
+        if becomes[number] != VOID:
+            kept[becomes[number]] = place
+    ids, codes = np.unique(answer, return_inverse=True)
+    new = np.array([becomes.get(int(number), int(number)) for number in ids], dtype=answer.dtype)
+    return new[codes].reshape(answer.shape), kept
+
+
+def _stretches(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where stretches of pixels begin, row by row, over which no map of one shape changes, and their lengths.
+
+    A map of segments has a few thousand: far fewer than pixels to sort.
+    """
+    begins = np.ones(maps[0].size, dtype=bool)
+    np.logical_or.reduce([line[1:] != line[:-1] for line in (ids.ravel() for ids in maps)], out=begins[1:])
+    starts = np.flatnonzero(begins)
+    return starts, np.diff(starts, append=begins.size)
+
+
 class PanopticMetric:
     """PQ, SQ and RQ.
 
@@ -109,17 +153,25 @@ class PanopticMetric:
     without a pixel does not count.
 
     Args:
-        space: the label space; C classes in ``space.semantic``.
+        space: the data's label space; C classes in ``space.semantic``.
+        answers: the classes of the predictions, where they may be other ones; see :func:`translated`.
+
+    Raises:
+        UserError: there is no way from the classes of the predictions to the data's.
     """
 
     headline = "panoptic/PQ"
     shown: tuple[str, ...] = ("panoptic/PQ",)
 
-    def __init__(self, space: LabelSpace) -> None:
+    def __init__(self, space: LabelSpace, answers: LabelSpace | None = None) -> None:
+        self._translation = translation(answers, space) if answers is not None else None
         self.protocol: Mapping[str, Any] = {
             "panoptic": f"PQ over {len(space.semantic)} classes of {space.semantic_protocol}",
             "panoptic/PQ": "mean over the classes that occur in the labels or in the predictions",
         }
+        if self._translation is not None:
+            changed = "merged in the model's classes, then translated; a segment without a place becomes void"
+            self.protocol = {**self.protocol, "panoptic/answers": changed, **self._translation.protocol()}
         self._classes = space.semantic
         self._rows: Rows[_Row] = Rows()
 
@@ -136,8 +188,11 @@ class PanopticMetric:
         assert annotations.panoptic is not None
         answer = np.asarray(prediction["map"]).astype(np.int64)
         categories = {int(segment["id"]): int(segment["category"]) for segment in prediction["segments"]}
+        if self._translation is not None:
+            stuff = {place for place, category in enumerate(self._classes) if not category.isthing}
+            answer, categories = translated(answer, categories, self._translation, stuff)
         matches = match_segments(panoptic_map(annotations), annotations.panoptic, answer, categories)
-        present = set(np.unique(answer).tolist()) - {VOID}
+        present = set(answer.ravel()[_stretches(answer)[0]].tolist()) - {VOID}
         segments = [
             {"id": number, "category_id": self._classes[category].id}
             for number, category in categories.items()

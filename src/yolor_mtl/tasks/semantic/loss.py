@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,33 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from yolor_mtl.records import IGNORE, LossOutput, Outputs
+from yolor_mtl.tasks.base import Loss, output_name, term_name
+from yolor_mtl.tasks.semantic.head import MapBranch
+
+
+class BranchedLoss:
+    """The same loss for each branch of the head.
+
+    Args:
+        loss: logits of one branch and the targets to terms.
+        branches: the head's rows.
+    """
+
+    def __init__(self, loss: Loss, branches: Sequence[MapBranch]) -> None:
+        self.loss = loss
+        self.branches = tuple(branches)
+
+    def __call__(
+        self, out: Outputs, targets: Mapping[str, Tensor], used: Mapping[str, Mapping[str, Any]]
+    ) -> LossOutput:
+        """Raw outputs of R rows to the terms of all branches."""
+        terms: dict[str, tuple[Tensor, Tensor]] = {}
+        for branch in self.branches:
+            found = self.loss({"logits": out[output_name(branch.name, "logits")]}, targets, used).terms
+            terms |= {
+                term_name(branch.name, name): (branch.weight * value, count) for name, (value, count) in found.items()
+            }
+        return LossOutput(terms)
 
 
 class SoftmaxLoss:

@@ -1,0 +1,1 @@
+"""Published checkpoints: read without executing anything in them, renamed release by release."""
