@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from importlib import resources
 from itertools import islice, product
@@ -13,8 +14,10 @@ import pytest
 import tiny
 import torch
 from drawn import write_set
+from torch import nn
 
 from yolor_mtl.build import (
+    IMPLICIT,
     Model,
     ModelConfig,
     build_model,
@@ -26,9 +29,11 @@ from yolor_mtl.build import (
 )
 from yolor_mtl.config import fill, packaged
 from yolor_mtl.data.coco import open_coco
+from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
 from yolor_mtl.models.weights import read_weights, save_weights
-from yolor_mtl.records import Category, LabelSpace, UserError
+from yolor_mtl.records import Category, LabelSpace, LossOutput, UserError
 from yolor_mtl.tasks import TASKS
+from yolor_mtl.tasks.base import total_loss
 from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
 from yolor_mtl.training.config import TrainConfig, train_config
 
@@ -100,6 +105,120 @@ def test_a_file_of_the_user(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         model_config(str(path), {"semantic": {"loss": "multilabel"}})
+
+
+@pytest.mark.parametrize("place", IMPLICIT)
+def test_where_implicit_knowledge_is(place: str) -> None:
+    model = build_model(model_config("nano", {"implicit": place}), tiny.space())
+    neck = [part for part in model.network.trunk.modules() if isinstance(part, ImplicitAdd)]
+    heads = {name: _implicit_parts(head) for name, head in model.network.heads.items()}
+    assert len(neck) == (3 if place == "heads+neck" else 0)
+    assert {name: bool(parts) for name, parts in heads.items()} == dict.fromkeys(heads, place != "off")
+    assert fill(ModelConfig, model.config.__dict__) == model.config
+
+
+def _implicit_parts(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, ImplicitAdd | ImplicitMultiply)]
+
+
+def test_a_head_has_the_last_word_on_its_implicit_knowledge() -> None:
+    changes = {"implicit": "off", "semantic": {"implicit": True}}
+    heads = build_model(model_config("nano", changes), tiny.space()).network.heads
+    assert {name: bool(_implicit_parts(head)) for name, head in heads.items()} == {
+        "detection": False,
+        "instance": False,
+        "semantic": True,
+        "captioning": False,
+    }
+
+
+@pytest.mark.parametrize("value", ["head", "neck", True])
+def test_no_such_place(value: Any) -> None:
+    with pytest.raises(UserError, match=r"unknown implicit=.*there are: off, heads, heads\+neck"):
+        model_config("nano", {"implicit": value})
+
+
+def test_off_without_quotation_marks(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("implicit: off")
+    assert model_config(str(path)).implicit == "off"
+
+
+@pytest.mark.parametrize("name", ["yolov7-af-pan", "gelan-c-pan", "gyolo"])
+def test_released_networks_have_none(name: str) -> None:
+    with torch.device("meta"):
+        network = build_model(model_config(name), tiny.space()).network
+    assert _implicit_parts(network) == []
+
+
+@pytest.mark.parametrize("kind", ["elan", "gelan", "gyolo"])
+def test_implicit_knowledge_everywhere_folds_into_plain_convolutions(kind: str) -> None:
+    trunk = tiny.TRUNK if kind == "elan" else {"kind": kind, "width": 0.25}
+    torch.manual_seed(0)
+    model = build_model(replace(_tiny_config(), trunk=dict(trunk), implicit="heads+neck"), tiny.space())
+    aligned = _implicit_parts(model.network.trunk)
+    assert aligned
+    tiny.randomise(model.network)
+    before = _outputs(model)
+    for part in aligned:
+        part.value.data.zero_()  # type: ignore[operator, union-attr]
+    without = _outputs(model)
+    assert {name.split("/")[0] for name in before if not torch.equal(before[name], without[name])} == {
+        task.name for task in model.tasks if task.head is not None
+    }
+    tiny.randomise(model.network)
+    before = _outputs(model)
+    model.inference()
+    assert _implicit_parts(model.network.trunk) == []
+    for name, value in _outputs(model).items():
+        assert (value - before[name]).abs().max() <= 1e-4 * before[name].abs().max(), name
+
+
+# Boxes about the centre of one cell of stride 8, 16 and 32, each without a centre of another stride.
+ON_EACH_LEVEL = {
+    "detection": tiny.boxes_table(
+        [[(0.5, 0.5, 7.5, 7.5), (4.5, 4.5, 11.5, 11.5), (12.5, 12.5, 19.5, 19.5)], [(10.0, 10, 60, 50)]]
+    ),
+    "instance": {
+        "masks": torch.randint(0, 2, (4, 32, 40), dtype=torch.uint8),
+        "mask_index": torch.tensor([[0, 1, 2], [3, -1, -1]]),
+    },
+}
+
+
+@pytest.mark.parametrize("name", _names("models"))
+def test_every_value_in_use_is_trained(name: str) -> None:
+    """At 128 px; what is fixed (steps of a distribution, values kept for a release alone) is not trained."""
+    torch.manual_seed(0)
+    model = build_model(model_config(name), tiny.space())
+    size = (128, 160)
+    images, targets = tiny.images(size=size), {**tiny.targets(size), **ON_EACH_LEVEL}
+    outputs = model.network.train()(images, inputs=targets)
+    losses: dict[str, LossOutput] = {}
+    for task in model.tasks:
+        if task.loss is not None:
+            used = {other: losses[other].shared for other in task.uses}
+            losses[task.name] = task.loss(outputs[task.name], targets[task.name], used)
+    total, _ = total_loss(model.tasks, losses)
+    total.backward()
+    assert set(losses) == {task for task in model.config.tasks if task != "panoptic"}
+    parameters = dict(model.network.named_parameters())
+    trained = {key: value.grad for key, value in parameters.items() if value.requires_grad}
+    assert [key for key, gradient in trained.items() if gradient is None or not gradient.any()] == []
+    fixed = [key for key, value in parameters.items() if not value.requires_grad]
+    assert [key for key in fixed if not {"steps", "positions", "unused_gate"} & set(key.split("."))] == []
+
+
+def test_the_largest_network_is_a_short_row() -> None:
+    assert all(len((CONFIGS / "models" / f"{name}.yaml").read_text().splitlines()) < 60 for name in _names("models"))
+
+
+def test_no_code_asks_for_the_name_of_a_network() -> None:
+    source = Path(str(resources.files("yolor_mtl")))
+    released = source / "upstream" / "releases.py"
+    texts = {path: path.read_text() for path in source.rglob("*.py") if path != released}
+    asking = re.compile(r"(==|!=|\bin\b|case)\s*\(?\[?[\"'](" + "|".join(_names("models")) + r")[\"']")
+    assert [str(path) for path, text in texts.items() if asking.search(text)] == []
 
 
 def test_possible_tasks() -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from yolor_mtl.config import fill
-from yolor_mtl.models.blocks import ConvNormAct
 from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
 from yolor_mtl.models.network import Network
 from yolor_mtl.models.trunks import build_trunk
@@ -61,9 +60,9 @@ def build(blocks: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[list[T
     return tasks, network
 
 
-def images(batch: int = 2) -> Tensor:
-    """(batch, 3, HEIGHT, WIDTH) uint8 noise."""
-    return torch.randint(0, 256, (batch, 3, HEIGHT, WIDTH), dtype=torch.uint8)
+def images(batch: int = 2, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
+    """(batch, 3, *size) uint8 noise."""
+    return torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8)
 
 
 def boxes_table(rows: list[list[tuple[float, ...]]], crowd: set[tuple[int, int]] | None = None) -> dict[str, Tensor]:
@@ -84,16 +83,17 @@ def boxes_table(rows: list[list[tuple[float, ...]]], crowd: set[tuple[int, int]]
     return table
 
 
-def targets() -> dict[str, dict[str, Tensor]]:
-    """Targets of two images for every task that trains."""
+def targets(size: tuple[int, int] = (HEIGHT, WIDTH)) -> dict[str, dict[str, Tensor]]:
+    """Targets of two images of ``size`` for every task that trains, masks and maps at stride 4."""
+    cells = (size[0] // 4, size[1] // 4)
     tokens = tokenizer().encode_batch(CAPTIONS, 12)
     return {
         "detection": boxes_table([[(5.0, 5, 40, 40)], [(10.0, 10, 60, 50), (30.0, 5, 90, 60)]]),
         "instance": {
-            "masks": torch.randint(0, 2, (3, HEIGHT // 4, WIDTH // 4), dtype=torch.uint8),
+            "masks": torch.randint(0, 2, (3, *cells), dtype=torch.uint8),
             "mask_index": torch.tensor([[0, -1], [1, 2]]),
         },
-        "semantic": {"maps": torch.randint(0, 5, (2, 1, HEIGHT // 4, WIDTH // 4), dtype=torch.uint8)},
+        "semantic": {"maps": torch.randint(0, 5, (2, 1, *cells), dtype=torch.uint8)},
         "captioning": {"tokens": tokens, "image": torch.tensor([0, 0, 1])},
     }
 
@@ -102,14 +102,13 @@ def randomise(network: nn.Module) -> None:
     """Gives norms and implicit knowledge values that training could have given, far from their starting ones."""
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, ConvNormAct):
-                norm = module.norm
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                norm.running_mean.normal_(0, 0.1)
-                norm.running_var.uniform_(0.5, 2)
-                norm.weight.uniform_(0.5, 1.5)
-                norm.bias.normal_(0, 0.2)
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
             elif isinstance(module, (ImplicitAdd, ImplicitMultiply)):
                 module.value.normal_(1 if isinstance(module, ImplicitMultiply) else 0, 0.5)
 

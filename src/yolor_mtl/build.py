@@ -22,6 +22,9 @@ from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks import TASKS
 from yolor_mtl.tasks.base import Task, ordered
 
+IMPLICIT = ("off", "heads", "heads+neck")
+"""Where a network has implicit knowledge."""
+
 
 @dataclass
 class ModelConfig:
@@ -31,11 +34,24 @@ class ModelConfig:
         imgsz: side of the square frame it is meant for, pixels.
         trunk: ``kind`` and that trunk's own keys.
         tasks: task -> its block.
+        implicit: where there is implicit knowledge: ``off``, in the ``heads``, or in ``heads+neck``, which also aligns
+            p3, p4, p5 for all who read them. A task's own key ``implicit`` has the last word on its head.
+
+    Raises:
+        UserError: there is no such place.
     """
 
     imgsz: int = 640
     trunk: dict[str, Any] = field(default_factory=dict)
     tasks: dict[str, Any] = field(default_factory=dict)
+    implicit: str = "heads"
+
+    def __post_init__(self) -> None:
+        if str(self.implicit) == "False":  # how YAML reads an ``off`` without quotation marks
+            self.implicit = "off"
+        if self.implicit not in IMPLICIT:
+            near = nearest(str(self.implicit), IMPLICIT)
+            raise UserError(f"unknown implicit={self.implicit!r}{near}; there are: {', '.join(IMPLICIT)}")
 
 
 @dataclass(frozen=True)
@@ -71,7 +87,7 @@ def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> Model
 
     Args:
         name: a shipped name such as ``nano``, or a path that ends in ``.yaml``.
-        overrides: ``trunk`` or a task's name -> keys to change.
+        overrides: ``trunk`` or a task's name -> keys to change; ``implicit`` -> where it is.
 
     Raises:
         UserError: unknown name, part or key.
@@ -80,6 +96,9 @@ def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> Model
     config = fill(ModelConfig, row, where=f"model {name}")
     _check_blocks(config, f"model {name}")
     for part, changes in (overrides or {}).items():
+        if part == "implicit":
+            config = replace(config, implicit=changes)
+            continue
         if not isinstance(changes, Mapping):
             raise UserError(f"{part}={changes!r}: name a key of it, such as {part}.{_a_key(part)}=...")
         if part == "trunk":
@@ -87,7 +106,7 @@ def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> Model
         elif part in config.tasks:
             config.tasks[part] = {**(config.tasks[part] or {}), **changes}
         else:
-            raise UserError(f"model {name} has no part {part!r}{nearest(part, ['trunk', *config.tasks])}")
+            raise UserError(f"model {name} has no part {part!r}{nearest(part, ['trunk', 'implicit', *config.tasks])}")
     for task, block in config.tasks.items():
         check_keys(TASKS[task].config, block or {}, task)
     return config
@@ -100,8 +119,12 @@ def answering_config(config: ModelConfig) -> ModelConfig:
 
 
 def _block(name: str, config: ModelConfig) -> Any:
-    """A task's block as its dataclass."""
-    return fill(TASKS[name].config, config.tasks[name] or {}, where=name)
+    """A task's block as its dataclass; what it does not say of implicit knowledge, the row says."""
+    kind, own = TASKS[name], config.tasks[name] or {}
+    block = fill(kind.config, own, where=name)
+    if "implicit" not in own and kind.implicit(block):
+        block = replace(block, implicit=config.implicit != "off")
+    return block
 
 
 def _check_blocks(config: ModelConfig, where: str) -> None:
@@ -142,6 +165,8 @@ def build_model(config: ModelConfig, space: LabelSpace, only: Sequence[str] = ()
     blocks = {name: _block(name, config) for name in names}
     features = {name: TASKS[name].features(block) for name, block in blocks.items()}
     trunk = build_trunk(config.trunk, {feature for needed in features.values() for feature in needed})
+    if config.implicit == "heads+neck":
+        trunk.align()
     tasks = tuple(ordered(TASKS[name].build(block, space, trunk.feature_info) for name, block in blocks.items()))
     network = Network(
         trunk,
@@ -149,7 +174,8 @@ def build_model(config: ModelConfig, space: LabelSpace, only: Sequence[str] = ()
         {task.name: task.features for task in tasks if task.head is not None},
         {task.name: task.reads for task in tasks},
     )
-    kept = ModelConfig(config.imgsz, dict(config.trunk), {name: asdict(block) for name, block in blocks.items()})
+    whole = {name: asdict(block) for name, block in blocks.items()}
+    kept = replace(config, trunk=dict(config.trunk), tasks=whole)
     return Model(kept, space, tasks, network.to(memory_format=torch.channels_last))
 
 

@@ -57,6 +57,12 @@ VERBS: Mapping[str, Verb] = {
     "predict": Verb(
         "predict", "predict", ("commands.predict", "PredictConfig"), "yolor-mtl predict model=runs/demo source=photos/"
     ),
+    "convert": Verb(
+        "convert",
+        "convert",
+        ("commands.convert", "ConvertConfig"),
+        "yolor-mtl convert gelan-c-pan.pt gelan-c-pan.safetensors",
+    ),
     "models": Verb("models", "models", ("commands.models", "ModelsConfig"), "yolor-mtl models --json"),
     "data scenes": Verb(
         "data", "scenes", ("commands.data", "ScenesConfig"), "yolor-mtl data scenes OUT --train 2000 --val 200"

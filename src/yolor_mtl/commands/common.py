@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -35,7 +37,9 @@ def data_root(data: str, console: Console) -> Path:
 
 def print_table(console: Console, title: str, rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
     """A table on the terminal."""
-    table = Table(*headings, title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=number == 0)  # names are for copying
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -50,15 +54,36 @@ def report_failures(console: Console, failures: dict[str, str]) -> int:
     return 1 if failures else 0
 
 
-def make_predictor(model: str, tasks: list[str] | None, device: str, half: str, imgsz: int) -> Predictor:
-    """The predictor that ``model=`` names.
+def make_predictor(
+    model: str,
+    tasks: list[str] | None,
+    device: str,
+    half: str,
+    imgsz: int,
+    vocab: str = "",
+    strict: bool = True,
+) -> Predictor:
+    """The predictor that ``model=`` names; what is to be known of a published checkpoint goes to stderr.
 
     Raises:
         UserError: ``model=`` is missing or cannot be used.
     """
     if not model:
-        raise UserError("model= is missing; give a .safetensors file or a run's folder, such as runs/NAME")
-    return Predictor(load_weights(model, tasks or []), device, half, imgsz)
+        raise UserError(
+            "model= is missing; give a .safetensors file or a run's folder, such as runs/NAME, or a published .pt"
+        )
+    return Predictor(load_weights(model, tasks or [], vocab, strict, warn), device, half, imgsz)
+
+
+def warn(text: str) -> None:
+    """A note on stderr, so that what is printed as JSON stays JSON."""
+    Console(stderr=True).print(f"[yellow]note:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def with_keys(words: Sequence[str], *keys: str) -> list[str]:
+    """``OUT --train 5`` as ``out=OUT --train 5``: the first words that are bare get these keys, in order."""
+    bare = list(takewhile(lambda word: not word.startswith("--") and "=" not in word, words[: len(keys)]))
+    return [*(f"{key}={word}" for key, word in zip(keys, bare, strict=False)), *words[len(bare) :]]
 
 
 def check_counts(config: Any) -> None:

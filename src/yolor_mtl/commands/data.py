@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from yolor_mtl.commands.common import counting, data_root, print_table
+from yolor_mtl.commands.common import counting, data_root, print_table, with_keys
 from yolor_mtl.config import fill, parse_assignments, split_names
 from yolor_mtl.data.coco import find_splits, open_coco
 from yolor_mtl.data.scenes import write_scenes
@@ -51,17 +51,9 @@ class StatsConfig:
     json: bool = False
 
 
-def _with_place(words: Sequence[str], key: str) -> list[str]:
-    """``scenes OUT --train 5`` as ``out=OUT --train 5``."""
-    first = list(words[:1])
-    if first and not first[0].startswith("--") and "=" not in first[0]:
-        return [f"{key}={first[0]}", *words[1:]]
-    return list(words)
-
-
 def scenes(words: Sequence[str], console: Console) -> int:
     """``yolor-mtl data scenes``."""
-    config = fill(ScenesConfig, parse_assignments(_with_place(words, "out")))
+    config = fill(ScenesConfig, parse_assignments(with_keys(words, "out")))
     if not config.out:
         raise UserError("data scenes: the folder is missing: yolor-mtl data scenes OUT --train 2000 --val 200 --seed 0")
     with counting(console, "drawing scenes", config.train + config.val) as progress:
@@ -80,7 +72,7 @@ def scenes(words: Sequence[str], console: Console) -> int:
 
 def stats(words: Sequence[str], console: Console) -> int:
     """``yolor-mtl data stats``."""
-    config = fill(StatsConfig, parse_assignments(_with_place(words, "path")))
+    config = fill(StatsConfig, parse_assignments(with_keys(words, "path")))
     if not config.path:
         raise UserError("data stats: the data set is missing: yolor-mtl data stats path/to/coco")
     root = data_root(config.path, Console(quiet=True) if config.json else console)

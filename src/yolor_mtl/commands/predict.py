@@ -21,7 +21,7 @@ class PredictConfig:
     """Answers for pictures: one drawn picture each, and ``predictions.jsonl``.
 
     Attributes:
-        model: a ``.safetensors``, or a run's folder.
+        model: a ``.safetensors``, a run's folder, or a published ``.pt``.
         source: a picture, a folder, or a pattern such as ``"photos/*.jpg"``.
         out: the folder to write.
         tasks: tasks to run; all that were trained by default.
@@ -33,6 +33,8 @@ class PredictConfig:
         batch: pictures at once.
         device: auto, cpu, cuda, mps, or a GPU's number.
         half: auto, true (bfloat16) or false (fp32).
+        vocab: the word list that was published with a ``.pt`` that writes captions.
+        strict: refuse a ``.pt`` that has tensors without a place, or places without a tensor; false only warns.
         json: print the summary as JSON.
     """
 
@@ -48,6 +50,8 @@ class PredictConfig:
     batch: int = 8
     device: str = "auto"
     half: str = "auto"
+    vocab: str = ""
+    strict: bool = True
     json: bool = False
 
 
@@ -60,7 +64,9 @@ def predict(words: Sequence[str], console: Console) -> int:
     paths = find_pictures(config.source)
     if any(path.resolve().parent == Path(config.out).resolve() for path in paths):
         raise UserError(f"out={config.out} is the folder of the pictures, which would be overwritten; choose another")
-    predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
+    predictor = make_predictor(
+        config.model, config.tasks, config.device, config.half, config.imgsz, config.vocab, config.strict
+    )
     options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
     quiet = Console(quiet=True) if config.json else console
     with PredictionWriter(Path(config.out)) as writer, counting(quiet, "predicting", len(paths)) as progress:

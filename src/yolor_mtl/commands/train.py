@@ -12,6 +12,7 @@ from yolor_mtl.commands.common import data_root, make_predictor, report_failures
 from yolor_mtl.commands.val import build_report, print_scores, run_evaluation
 from yolor_mtl.config import parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
+from yolor_mtl.records import UserError
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
 from yolor_mtl.training.config import TrainConfig, train_config
@@ -51,8 +52,11 @@ def _forget_last_demo() -> None:
 
 def _configured(given: Mapping[str, Any], recipe: str) -> TrainConfig:
     """Keys that are parts of the network apart from those of the training."""
-    parts = {key: value for key, value in given.items() if key == "trunk" or key in TASKS}
-    return train_config({key: value for key, value in given.items() if key not in parts}, parts, recipe)
+    parts = {key: value for key, value in given.items() if key in ("trunk", "implicit", *TASKS)}
+    config = train_config({key: value for key, value in given.items() if key not in parts}, parts, recipe)
+    if config.weights and "implicit" in config.network:
+        raise UserError(f"weights={config.weights} brings its own network; leave out implicit")
+    return config
 
 
 def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int, Path]:

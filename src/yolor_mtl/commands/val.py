@@ -36,7 +36,7 @@ class ValConfig:
     """Scores of a model on labelled pictures: a table, ``metrics.json``, results in COCO's formats, a report.
 
     Attributes:
-        model: a ``.safetensors``, or a run's folder.
+        model: a ``.safetensors``, a run's folder, or a published ``.pt``.
         predictions: a folder of result files in COCO's formats to score instead of a model, or groundtruth.
         data: a folder in COCO's layout, a YAML file, or the word scenes.
         split: split or splits to evaluate on.
@@ -55,6 +55,8 @@ class ValConfig:
         plots: pictures in the report.
         extremes: worst and best pictures of each task in the report.
         java: METEOR and SPICE too, which need Java and the package pycocoevalcap.
+        vocab: the word list that was published with a ``.pt`` that writes captions.
+        strict: refuse a ``.pt`` that has tensors without a place, or places without a tensor; false only warns.
         json: print the scores as JSON.
     """
 
@@ -77,6 +79,8 @@ class ValConfig:
     plots: int = 8
     extremes: int = 2
     java: bool = False
+    vocab: str = ""
+    strict: bool = True
     json: bool = False
 
 
@@ -120,7 +124,9 @@ def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console, lead
 
 def _val_model(config: ValConfig, dataset: CocoDataset, console: Console, leads: bool) -> tuple[Evaluation, Report]:
     """Scores of a model; the pictures of the report are drawn by the first process only."""
-    predictor = make_predictor(config.model, config.tasks, config.device, config.half, config.imgsz)
+    predictor = make_predictor(
+        config.model, config.tasks, config.device, config.half, config.imgsz, config.vocab, config.strict
+    )
     if config.conf > 0.01:
         console.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
     options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)

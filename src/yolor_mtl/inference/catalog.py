@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from string import ascii_lowercase
 from typing import Any
@@ -59,7 +59,7 @@ def describe(name: str) -> Description:
         UserError: there is no such network.
     """
     config = model_config(name)
-    space = _space(config)
+    space = full_space(config)
     model = _without_memory(config, space)
     parts = model.parameters_by_part()
     caption = sum(count for task, count in parts.items() if task in TASKS and "vocabulary" in TASKS[task].needs)
@@ -76,7 +76,7 @@ def describe(name: str) -> Description:
     )
 
 
-def _space(config: ModelConfig) -> LabelSpace:
+def full_space(config: ModelConfig) -> LabelSpace:
     """COCO's classes and made-up words, as many as fit the vocabulary."""
     space = released_space()
     for task, block in config.tasks.items():
@@ -95,7 +95,7 @@ def _without_memory(config: ModelConfig, space: LabelSpace, tasks: tuple[str, ..
 def _variants(task: str, config: ModelConfig, space: LabelSpace) -> dict[str, int]:
     counts: dict[str, int] = {}
     for form, changes in TASKS[task].variants.items():
-        row = ModelConfig(config.imgsz, config.trunk, {task: {**(config.tasks[task] or {}), **changes}})
+        row = replace(config, tasks={task: {**(config.tasks[task] or {}), **changes}})
         model = _without_memory(row, space)
         counts[form] = _explicit(model.network.heads[task])
     return counts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from yolor_mtl.build import Model, load_model
 from yolor_mtl.inference.predictor import Picture, Predictor
+from yolor_mtl.inference.published import SUFFIXES, load_published
 from yolor_mtl.inference.result import Result
 from yolor_mtl.inference.sources import find_pictures
 from yolor_mtl.records import UserError
@@ -21,11 +23,13 @@ class YOLORMTL:
     """A trained model.
 
     Args:
-        weights: a ``.safetensors`` that ``train`` wrote.
+        weights: a ``.safetensors`` that ``train`` or ``convert`` wrote, a run's folder, or a published ``.pt``.
         tasks: tasks to run; all that were trained by default.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a GPU's number.
         half: ``auto``, ``true`` or ``false``; ``auto`` is bfloat16 where the hardware has it.
         imgsz: side of the square frame, pixels; 0 takes the model's own.
+        vocab: the word list that was published with a ``.pt`` that writes captions.
+        strict: refuse a ``.pt`` that has tensors without a place, or places without a tensor; otherwise warn.
 
     Raises:
         UserError: the weights or the device cannot be used; the message says why.
@@ -39,8 +43,11 @@ class YOLORMTL:
         device: str = "auto",
         half: str | bool = "auto",
         imgsz: int = 0,
+        vocab: str | Path = "",
+        strict: bool = True,
     ) -> None:
-        self._predictor = Predictor(load_weights(str(weights), list(tasks)), device, str(half), imgsz)
+        model = load_weights(str(weights), list(tasks), str(vocab), strict)
+        self._predictor = Predictor(model, device, str(half), imgsz)
 
     @property
     def names(self) -> dict[int, str]:
@@ -83,15 +90,30 @@ class YOLORMTL:
         return list(self._predictor.predict(pictures, options, batch))
 
 
-def load_weights(name: str, tasks: list[str]) -> Model:
+def load_weights(
+    name: str, tasks: list[str], vocab: str = "", strict: bool = True, say: Callable[[str], object] = warnings.warn
+) -> Model:
     """The model that ``model=`` names.
 
+    Args:
+        name: a ``.safetensors``, a run's folder, or a published ``.pt``.
+        tasks: tasks to build; all by default.
+        vocab: as :class:`YOLORMTL`.
+        strict: as :class:`YOLORMTL`.
+        say: gets what somebody who uses a published ``.pt`` should know.
+
     Raises:
-        UserError: it is not a weights file.
+        UserError: it is not a weights file, or ``vocab`` is given for weights that carry their own.
     """
     path = Path(name)
     if path.is_dir() and (path / "best.safetensors").is_file():
         path = path / "best.safetensors"
+    if path.suffix in SUFFIXES:
+        return load_published(path, tasks, vocab, strict, say)
     if path.suffix != ".safetensors":
-        raise UserError(f"model={name}: a .safetensors file is needed, such as runs/NAME/best.safetensors")
+        raise UserError(
+            f"model={name}: a .safetensors file is needed, such as runs/NAME/best.safetensors, or a published .pt"
+        )
+    if vocab:
+        raise UserError(f"vocab={vocab}: {path} carries its own words; vocab= goes with a published .pt")
     return load_model(path, tasks)

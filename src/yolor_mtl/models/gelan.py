@@ -100,7 +100,7 @@ class FusedCsp(nn.Module):
 
     def __init__(self, block: RepCsp) -> None:
         super().__init__()
-        entrances = [fuse_conv_bn_eval(part.conv, part.norm) for part in (block.main, block.skip)]
+        entrances = [part.folded() for part in (block.main, block.skip)]
         first = entrances[0]
         self.entrance = nn.Conv2d(first.in_channels, 2 * first.out_channels, 1).to(first.weight)
         assert self.entrance.bias is not None

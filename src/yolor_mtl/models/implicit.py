@@ -1,6 +1,7 @@
 """YOLOR's implicit knowledge: learned tensors that do not depend on the input (Wang et al., arXiv 2105.04206).
 
-Around an output convolution, as YOLOv7 has it: ``m * conv(x + a)``.
+Around an output convolution, as YOLOv7 has it: ``m * conv(x + a)``. On a map of the neck, as YOLOR's paper aligns the
+feature maps of each level: ``act(norm(conv(x)) + a)``, see :class:`yolor_mtl.models.blocks.ConvNormAct`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ class ImplicitAdd(nn.Module):
         self.value = nn.Parameter(torch.randn(1, channels, 1, 1) * 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        return x + self.value
+        """(B, C, H, W) to the same shape and type."""
+        # Under autocast a sum with fp32 values would make an fp32 map of a half-precision one.
+        return x + self.value.to(x.dtype)
 
 
 class ImplicitMultiply(nn.Module):

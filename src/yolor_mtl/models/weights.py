@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +29,9 @@ def save_weights(
         state: names to tensors; tensors that share memory are written once.
         metadata: texts by key.
         dtype: floating-point tensors are stored as this; as they are by default.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
     """
     seen: set[tuple[int, torch.Size]] = set()
     kept: dict[str, Tensor] = {}
@@ -37,7 +42,12 @@ def save_weights(
         seen.add(place)
         stored = tensor.detach().cpu()
         kept[name] = (stored.to(dtype) if dtype and stored.is_floating_point() else stored).contiguous()
-    write_atomic(path, lambda temporary: save_file(kept, temporary, {"format": FORMAT, **metadata}))
+    try:
+        write_atomic(path, lambda temporary: save_file(kept, temporary, {"format": FORMAT, **metadata}))
+    except SafetensorError as error:
+        if (told := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from error
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

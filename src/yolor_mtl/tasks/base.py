@@ -426,6 +426,7 @@ class TaskKind:
         learn: the block, the classes and all captions to richer classes, before the network is built.
         answering: the block to one without what only training needs.
         variants: forms of its head that are worth comparing, by name: changes to the block.
+        implicit: the block to whether its key ``implicit`` means something; by default it is the network's choice.
     """
 
     config: type[Any]
@@ -436,3 +437,4 @@ class TaskKind:
     learn: Callable[[Any, LabelSpace, Iterable[str]], LabelSpace] | None = None
     answering: Callable[[Any], Any] = lambda block: block
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    implicit: Callable[[Any], bool] = lambda block: hasattr(block, "implicit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import struct
 import sys
@@ -12,10 +13,13 @@ from typing import Self
 
 from yolor_mtl.records import UserError
 
-MOST_MEMBERS = 200_000
-"""A released network has some thousand tensors, twice with averaged weights, thrice more with an optimiser."""
+MOST_MEMBERS = 50_000
+"""A released network has up to 2,500 tensors, twice with averaged weights, thrice more with an optimiser."""
 
-LONGEST_PICKLE = 64 * 1024 * 1024
+LONGEST_DIRECTORY = 8 * 1024 * 1024
+"""Bytes of the table of contents, which is read whole; a member takes about 100."""
+
+LONGEST_PICKLE = 16 * 1024 * 1024
 """Bytes; those of the released networks take one or two million."""
 
 _BEFORE_ZIP = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -49,23 +53,17 @@ class Archive:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise UserError(f"no checkpoint {path}")
-        if not path.is_file():
-            raise UserError(f"{path} is no file; a checkpoint (.pt) is needed")
         self.path = path
         _check_beginning(path)
+        self._file = _Bounded(io.FileIO(path))
         try:
-            self._zip = zipfile.ZipFile(path)
-        except _DAMAGE as error:
-            raise self._damaged(error) from error
-        try:
+            self._zip = self._open()
             self._members = self._listed()
             self._root = self._find_root()
             self.pickle = self._read(f"{self._root}data.pkl", LONGEST_PICKLE)
             self._check_byte_order()
         except BaseException:
-            self._zip.close()
+            self._file.close()
             raise
 
     def __enter__(self) -> Self:
@@ -74,7 +72,7 @@ class Archive:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._zip.close()
+        self._file.close()
 
     def storage(self, key: str, size: int) -> bytearray:
         """Bytes of a storage.
@@ -98,6 +96,14 @@ class Archive:
                 "the file is damaged or forged"
             )
         return bytearray(self._read(name, size))
+
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            opened = zipfile.ZipFile(self._file)
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        self._file.longest = None
+        return opened
 
     def _listed(self) -> dict[str, zipfile.ZipInfo]:
         """Members by name, none of which ``torch.save`` could not have written."""
@@ -164,13 +170,38 @@ class Archive:
         return UserError(f"{self.path} is not a whole checkpoint: {shown(str(reason), 200)}; download it anew")
 
 
+class _Bounded(io.BufferedReader):
+    """A file that refuses long reads until ``longest`` is ``None``: ``zipfile`` reads a table of contents whole."""
+
+    longest: int | None = LONGEST_DIRECTORY
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file.
+
+        Raises:
+            BadZipFile: more than ``longest`` bytes at once are asked for.
+        """
+        if self.longest is not None and size is not None and size > self.longest:
+            raise zipfile.BadZipFile(f"its table of contents has {size} bytes, more than {self.longest}")
+        return super().read(size)
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a regular file."""
+    try:
+        if not path.exists():
+            raise UserError(f"no checkpoint {path}")
+        if not path.is_file():  # a pipe would be waited for
+            raise UserError(f"{path} is no file; a checkpoint (.pt) is needed")
+        with path.open("rb") as file:
+            return file.read(64)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
 def _check_beginning(path: Path) -> None:
     """Refuses, by their first bytes, what people have instead of a checkpoint."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    start = _beginning(path)
     if start.startswith(b"PK"):
         return
     kinds = {

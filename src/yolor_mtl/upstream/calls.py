@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -12,21 +12,9 @@ from yolor_mtl.upstream.archive import shown
 from yolor_mtl.upstream.inert import Named, OddError, Opaque, Storage, TensorRecord
 
 
-def check_key(value: Any) -> Any:
-    """Lets plain values pass as a key of a dict or member of a set, and short tuples of them.
-
-    Hashing tuples of tuples of tuples could take forever, or more stack than there is.
-
-    Raises:
-        OddError: it is something else.
-    """
-    parts = value if isinstance(value, tuple) else (value,)
-    if len(parts) > 16:
-        raise OddError("it uses a long tuple as a key")
-    for part in parts:
-        if not (part is None or isinstance(part, str | int | float | bytes | Named)):
-            raise OddError(f"it uses a {type(part).__name__} as a key")
-    return value
+def texts(values: Iterable[Any]) -> set[str]:
+    """The texts among the members of a set: nothing else in one is of use, and hashing it may never end."""
+    return {value for value in values if isinstance(value, str)}
 
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -45,13 +33,17 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 _LONGEST_PATH = 4096
 _PLAIN_TYPES = (bool, bytes, complex, dict, float, frozenset, int, list, object, range, set, slice, str, tuple)
-_PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+_PATHS = tuple(
+    (module, name)
+    for module in ("pathlib", "pathlib._local")
+    for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+)
 STANDARD = {
     ("collections", "OrderedDict"),
     ("_codecs", "encode"),
     ("builtins", "getattr"),
     *(("builtins", kind.__name__) for kind in _PLAIN_TYPES),
-    *(("pathlib", name) for name in _PATHS),
+    *_PATHS,
 }
 """All of Python's own library that may be named."""
 
@@ -116,12 +108,12 @@ def _method(*args: Any) -> Opaque | None:
     return None
 
 
-def _set(*args: Any) -> set[Any] | None:
+def _set(*args: Any) -> set[str] | None:
     match args:
         case ():
             return set()
         case (list() | tuple() as values,):
-            return {check_key(value) for value in values}
+            return texts(values)
     return None
 
 
@@ -170,7 +162,7 @@ CALLS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "frozenset"): _set,
     ("builtins", "getattr"): _method,
     ("_codecs", "encode"): _bytes,
-    **{("pathlib", name): _path for name in _PATHS},
+    **dict.fromkeys(_PATHS, _path),
     ("torch", "Size"): _size,
     ("torch", "device"): _device,
     ("torch._utils", "_rebuild_tensor"): _tensor,

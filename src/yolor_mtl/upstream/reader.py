@@ -19,7 +19,15 @@ from yolor_mtl.upstream.pickled import read_pickle
 PARTS = ("ema", "model", "state_dict")
 """Entries that hold weights, the preferred one first: averaged weights are the ones to use."""
 
-MOST_TENSORS = 100_000
+MOST_TENSORS = 20_000
+"""The released networks have 2,516 at most."""
+
+MOST_PARTS = 100_000
+"""Modules, and entries of modules that hold nothing among them."""
+
+MOST_BYTES = 1024**3
+"""Of all tensors as float32; those of the released networks take 0.21 * 10^9 at most."""
+
 DEEPEST = 64
 LONGEST_KEY = 500
 MOST_NAMES = 10_000
@@ -103,28 +111,23 @@ def _flat(root: dict[Any, Any], path: Path) -> Iterator[tuple[str, TensorRecord]
 def _walk(root: Inert, path: Path) -> Iterator[tuple[str, TensorRecord]]:
     """Parameters, buffers and modules of a module, a module's own tensors first."""
     waiting = [("", 0, root)]
-    visited = 0
+    parts = 0
     while waiting:
         prefix, depth, module = waiting.pop()
-        visited += 1
-        if visited > MOST_TENSORS or depth > DEEPEST:
+        own, buffers, inner = (_entries(module, kind, prefix, path) for kind in ("_parameters", "_buffers", "_modules"))
+        parts += 1 + len(own) + len(buffers) + len(inner)
+        if parts > MOST_PARTS or depth > DEEPEST:
             # Modules may hold one another, or each two of the next: neither ends by itself.
             raise UserError(f"{path}: its modules lie in one another without end (at {shown(prefix)}); it is forged")
         passing = module.state.get("_non_persistent_buffers_set")
-        for kind in ("_parameters", "_buffers"):
-            for name, value in _entries(module, kind, prefix, path).items():
-                if isinstance(value, TensorRecord) and not (isinstance(passing, set) and name in passing):
-                    yield _joined(prefix, name, path), value
-                elif value is not None and not isinstance(value, TensorRecord):
-                    raise UserError(f"{path}: {_joined(prefix, name, path)} is a {type(value).__name__}, not a tensor")
-        inner = [
-            (_joined(prefix, name, path), depth + 1, value)
-            for name, value in _entries(module, "_modules", prefix, path).items()
-            if isinstance(value, Inert)
-        ]
-        if len(waiting) + len(inner) > MOST_TENSORS:
-            raise UserError(f"{path}: more than {MOST_TENSORS} modules; it is forged")
-        waiting += reversed(inner)
+        kept = buffers if not isinstance(passing, set) else {k: v for k, v in buffers.items() if k not in passing}
+        for name, value in (*own.items(), *kept.items()):
+            if isinstance(value, TensorRecord):
+                yield _joined(prefix, name, path), value
+            elif value is not None:
+                raise UserError(f"{path}: {_joined(prefix, name, path)} is a {type(value).__name__}, not a tensor")
+        modules = [(name, value) for name, value in inner.items() if isinstance(value, Inert)]
+        waiting += [(_joined(prefix, name, path), depth + 1, value) for name, value in reversed(modules)]
 
 
 def _entries(module: Inert, kind: str, prefix: str, path: Path) -> dict[Any, Any]:
@@ -148,6 +151,7 @@ class _Storages:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._read: dict[str, tuple[Storage, Tensor]] = {}
+        self._bytes = 0
 
     def tensor(self, key: str, record: TensorRecord) -> Tensor:
         """The view that a record describes, if it lies inside its storage."""
@@ -181,6 +185,9 @@ class _Storages:
                     f"{known.dtype} and {storage.numel} of {storage.dtype}; it is forged"
                 )
             return values
+        self._bytes += storage.numel * max(4, storage.dtype.itemsize)
+        if self._bytes > MOST_BYTES:
+            raise UserError(f"{self._archive.path}: its tensors have more than {MOST_BYTES} bytes; it is no release")
         content = self._archive.storage(storage.key, storage.numel * storage.dtype.itemsize)
         if storage.dtype is torch.bool:  # a byte that is neither 0 nor 1 is no bool to compute with
             values = torch.frombuffer(content, dtype=torch.uint8) != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from yolor_mtl.data.coco_stuff_classes import released_space
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
 from yolor_mtl.upstream import keys
+from yolor_mtl.upstream.archive import shown
 from yolor_mtl.upstream.caption_keys import CAPTION_DROPPED
 
 LEAST_FIT = 0.5
@@ -53,6 +55,7 @@ class Translation:
         missing: our names that no tensor was found for.
         dropped: keys left out on purpose: auxiliary branches, buffers of a search, tasks that were not asked for.
         misfits: keys whose tensor has another shape than its place, with both shapes; their places are ``missing``.
+        added: our names of counters that are 0, because the checkpoint's norms were frozen and have none.
     """
 
     state: dict[str, Tensor]
@@ -60,6 +63,7 @@ class Translation:
     missing: tuple[str, ...]
     dropped: tuple[str, ...]
     misfits: tuple[str, ...]
+    added: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -90,7 +94,7 @@ def recognise(found: Collection[str], where: str, releases: Iterable[Release] = 
     ]
     best = max(range(len(known)), key=counts.__getitem__)
     if counts[best] < LEAST_FIT:
-        first = ", ".join(list(found)[:2])
+        first = ", ".join(map(shown, list(found)[:2]))
         raise UserError(
             f"{where}: its {len(found)} tensors ({first}, ...) are those of no release that can be imported: "
             f"{', '.join(release.name for release in known)}"
@@ -123,16 +127,20 @@ def translate(
                 found[name] = tensor
             else:
                 misfits.append(f"{key}: {tuple(tensor.shape)} where {tuple(wanted[name])} is needed")
-        elif key in release.passing or name in whole - found.keys():
+        elif key in release.passing or (name in whole and name not in found):
             dropped.append(key)
         else:
             unused.append(key)
-    for name in wanted:
-        norm, _, leaf = name.rpartition(".")
-        if leaf == "num_batches_tracked" and name not in found and f"{norm}.running_var" in found:
-            found[name] = torch.zeros((), dtype=torch.int64)
+    added = [name for name in wanted if name not in found and _is_counter_of(name, found)]
+    found |= {name: torch.zeros((), dtype=torch.int64) for name in added}
     missing = tuple(name for name in wanted if name not in found)
-    return Translation(found, tuple(unused), missing, tuple(dropped), tuple(misfits))
+    return Translation(found, tuple(unused), missing, tuple(dropped), tuple(misfits), tuple(added))
+
+
+def _is_counter_of(name: str, found: Collection[str]) -> bool:
+    """Whether it is the counter of a norm whose other values are there."""
+    norm, _, leaf = name.rpartition(".")
+    return leaf == "num_batches_tracked" and f"{norm}.running_var" in found
 
 
 def space_of(release: Release, names: Sequence[str], words: Sequence[str] | None, where: str) -> LabelSpace:
@@ -145,15 +153,9 @@ def space_of(release: Release, names: Sequence[str], words: Sequence[str] | None
         where: the file, for messages.
 
     Raises:
-        UserError: another number of names or words than the network has.
+        UserError: another number of names or words than the network has, or a name twice.
     """
-    space = released_space()
-    if names:
-        number = len(space.things)
-        if len(names) != number:
-            raise UserError(f"{where}: it names {len(names)} classes; {release.name} has COCO's {number}")
-        things = tuple(replace(thing, name=name) for thing, name in zip(space.things, names, strict=True))
-        space = replace(space, things=things, semantic=(*things, *space.semantic[number:]))
+    space = _named(released_space(), names, release, where)
     if words is None:
         return space
     if not release.words:
@@ -161,3 +163,18 @@ def space_of(release: Release, names: Sequence[str], words: Sequence[str] | None
     if len(words) != release.words:
         raise UserError(f"vocab=: {len(words)} lines, but {release.name} has {release.words} words, one a line")
     return space.with_vocabulary(CaptionTokenizer.from_words(words).to_json())
+
+
+def _named(space: LabelSpace, names: Sequence[str], release: Release, where: str) -> LabelSpace:
+    """The space with these names of its things; plain numbers, which stand where nobody gave names, change nothing."""
+    number = len(space.things)
+    if not names or list(names) == [str(index) for index in range(number)]:
+        return space
+    if len(names) != number:
+        raise UserError(f"{where}: it names {len(names)} classes; {release.name} has COCO's {number}")
+    things = tuple(replace(thing, name=name) for thing, name in zip(space.things, names, strict=True))
+    semantic = (*things, *space.semantic[number:])
+    counts = Counter(entry.name for entry in semantic)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise UserError(f"{where}: two classes have the name {shown(twice[0])}; names must differ")
+    return replace(space, things=things, semantic=semantic)

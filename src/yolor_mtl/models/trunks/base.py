@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+from yolor_mtl.models.blocks import ConvNormAct
+from yolor_mtl.models.implicit import ImplicitAdd
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,16 @@ class Trunk(nn.Module):
 
     feature_info: Mapping[str, FeatureInfo]
     multiple: int
+
+    def outputs(self) -> Mapping[str, Sequence[ConvNormAct]]:
+        """Neck feature -> the last convolutions of the block that gives it, side by side; by default none."""
+        return {}
+
+    def align(self) -> None:
+        """Gives each published map of the neck implicit knowledge, in place: an addition to each of its channels."""
+        for name, convs in self.outputs().items():
+            for conv in convs if name in self.feature_info else ():
+                conv.align = ImplicitAdd(conv.conv.out_channels)
 
     def inference(self, demand: Collection[str]) -> None:
         """Drops what the features still demanded do not need; by default nothing."""

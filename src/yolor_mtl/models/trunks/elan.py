@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -80,6 +80,10 @@ class ElanTrunk(Trunk):
         named: dict[str, Tensor] = self.backbone(images)
         named |= self.neck(named)
         return {name: named[name] for name in self.feature_info}
+
+    def outputs(self) -> Mapping[str, Sequence[ConvNormAct]]:
+        """p3, p4, p5, as many as are built: one convolution each."""
+        return self.neck.outputs()
 
 
 def _check(config: ElanConfig) -> None:
@@ -181,3 +185,7 @@ class PafpnNeck(nn.Module):
         if self.deepest >= 2:
             inner["p5"] = self.bottom_5(torch.cat((self.down_4(inner["p4"]), n5), dim=1))
         return {name: conv(inner[name]) for name, conv in self.out.items()}
+
+    def outputs(self) -> dict[str, list[ConvNormAct]]:
+        """See :meth:`Trunk.outputs`."""
+        return {} if self.deepest < 0 else {name: [conv] for name, conv in self.out.items()}  # type: ignore[list-item]

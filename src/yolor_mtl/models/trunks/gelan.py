@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -79,6 +79,10 @@ class GelanTrunk(Trunk):
             named["c5"] = self.pool(named["c5"])
         named |= self.neck(named)
         return {name: named[name] for name in self.feature_info}
+
+    def outputs(self) -> Mapping[str, Sequence[ConvNormAct]]:
+        """p3, p4, p5, as many as are built."""
+        return self.neck.outputs()
 
 
 def check_widths(config: GelanConfig) -> None:
@@ -179,3 +183,8 @@ class GelanNeck(nn.Module):
         if self.deepest >= 2:
             named["p5"] = self.bottom_5(torch.cat((self.down_4(named["p4"]), c["c5"]), dim=1))
         return named
+
+    def outputs(self) -> dict[str, list[ConvNormAct]]:
+        """See :meth:`Trunk.outputs`; a block's output may be made by several convolutions."""
+        blocks = [getattr(self, name) for name in ("top_3", "bottom_4", "bottom_5")[: self.deepest + 1]]
+        return {f"p{level}": list(block.out) for level, block in enumerate(blocks, start=3)}

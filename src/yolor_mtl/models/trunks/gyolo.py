@@ -6,7 +6,7 @@ As released (GeneralistYOLO); the second backbone follows CBNet (arXiv 2107.0042
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +99,10 @@ class GyoloTrunk(Trunk):
             if name == "s2":
                 named["u2"] = enlarged
         return {name: named[name] for name in self.feature_info}
+
+    def outputs(self) -> Mapping[str, Sequence[ConvNormAct]]:
+        """p3, p4, p5; what is made of them at stride 4 reads them aligned."""
+        return self.neck.outputs()
 
 
 class FineFeature(nn.Module):

@@ -248,4 +248,12 @@ def _learn(config: CaptioningConfig, space: LabelSpace, captions: Iterable[str])
     return space.with_vocabulary(CaptionTokenizer.train(captions, config.slots or config.vocabulary).to_json())
 
 
-KIND = TaskKind(CaptioningConfig, _features, _build, _scoring, needs=("vocabulary",), learn=_learn)
+KIND = TaskKind(
+    CaptioningConfig,
+    _features,
+    _build,
+    _scoring,
+    needs=("vocabulary",),
+    learn=_learn,
+    implicit=lambda config: "implicit" in _kind(config).keys,
+)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from yolor_mtl.models.blocks import WideLinear
 from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import Outputs
@@ -47,7 +48,7 @@ class Attention(nn.Module):
         self.heads = heads
         self.dropout = dropout
         self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        self.key_value = WideLinear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
     def split(self, x: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ class DecoderLayer(nn.Module):
         self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
         self.self_attention = Attention(width, heads, dropout)
         self.cross_attention = Attention(width, heads, dropout)
-        self.widen, self.narrow = nn.Linear(width, feed_forward), nn.Linear(feed_forward, width)
+        self.widen, self.narrow = WideLinear(width, feed_forward), nn.Linear(feed_forward, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory_key: Tensor, memory_value: Tensor) -> Tensor:
@@ -163,7 +164,7 @@ class CaptionHead(nn.Module):
         self.before_out = nn.Sequential(
             *(nn.Sequential(nn.Linear(c_in, c_out), nn.ReLU()) for c_in, c_out in pairwise(sides))
         )
-        self.out = nn.Linear(sides[-1], vocabulary)
+        self.out = WideLinear(sides[-1], vocabulary)
         if tied:
             self.out.weight = self.embedding.weight
         self.add = ImplicitAdd(sides[-1]) if implicit else None

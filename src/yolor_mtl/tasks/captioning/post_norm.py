@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from yolor_mtl.models.blocks import WideLinear
+
 Pair = tuple[Tensor, Tensor]
 """Keys and values, each (N, heads, S, d / heads)."""
 
@@ -70,7 +72,7 @@ class PostNormFeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.widen, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.widen, self.narrow = WideLinear(width, hidden), nn.Linear(hidden, width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, drop: float) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from yolor_mtl.models.blocks import ConvNormAct
+from yolor_mtl.models.blocks import ConvNormAct, WideLinear
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import Outputs, UserError
 from yolor_mtl.tasks.captioning.head import Cache
@@ -127,7 +127,7 @@ class RegionCaptionHead(nn.Module):
         # The release never trains this table, and holds noise where its makers meant sinusoids: it is only ever loaded.
         self.positions = nn.Parameter(torch.empty(max_tokens, width), requires_grad=False)
         self.layers = nn.ModuleList(RegionLayer(width, heads, feed_forward) for _ in range(layers))
-        self.out = nn.Linear(width, vocabulary, bias=False)
+        self.out = WideLinear(width, vocabulary, bias=False)
         for part in (self.encoder, self.embedding, self.layers, self.out):
             for matrix in (parameter for parameter in part.parameters() if parameter.dim() > 1):
                 nn.init.xavier_uniform_(matrix)
