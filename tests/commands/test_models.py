@@ -31,6 +31,7 @@ def test_counts(command: runs.Command) -> None:
         assert row["tasks"] == [task for task in FOUR if parameters["caption"] or task != "captioning"]
     assert rows["paper"]["parameters"]["total"] == pytest.approx(80e6, rel=0.01)
     assert rows["paper"]["variants"]["semantic"]["single-scale"] == 44_461
+    assert rows["gelan-c-pan"]["gflops"] == pytest.approx(146.7, abs=0.2)  # as published
     sizes = [rows[name]["parameters"]["total"] for name in ("paper", "small", "tiny", "nano")]
     costs = [rows[name]["gflops"] for name in ("paper", "small", "tiny", "nano")]
     assert all(larger > 2 * smaller for values in (sizes, costs) for larger, smaller in pairwise(values))

@@ -14,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from yolor_mtl.build import Model, ModelConfig, build_model, model_config
 from yolor_mtl.config import fill
 from yolor_mtl.data.coco_stuff_classes import released_space
+from yolor_mtl.models.blocks import EnlargingConv
+from yolor_mtl.models.fuse import fuse
 from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
 from yolor_mtl.records import LabelSpace
 from yolor_mtl.tasks import TASKS
@@ -32,7 +34,8 @@ class Description:
         parameters: ``vision`` (trunk and heads of tasks that need no words), ``caption`` (the others), ``total``, and
             ``inference``, without what only training needs. Weights and biases, the fixed ones among them.
         gflops: 10^9 multiplications and additions of one 640 x 640 picture in the inference form, up to what the text
-            decoder reads: words come one by one after it.
+            decoder reads: words come one by one after it. Convolutions of doubled maps count as they are defined, as
+            elsewhere; the inference form computes them with four ninths of that.
         heads: task -> its head's part of ``total``.
         variants: task -> form of its head -> its learnable values on this trunk, implicit knowledge apart.
     """
@@ -66,11 +69,12 @@ def describe(name: str) -> Description:
     total = sum(parts.values())
     model.network.inference()
     inference = sum(model.parameters_by_part().values())
+    fuse(model.network, kept=(EnlargingConv,))
     return Description(
         name,
         tuple(config.tasks),
         {"vision": total - caption, "caption": caption, "total": total, "inference": inference},
-        _gflops(model.inference().network),
+        _gflops(model.network),
         {task: count for task, count in parts.items() if task in TASKS},
         {task: _variants(task, config, space) for task in config.tasks if TASKS[task].variants},
     )

@@ -145,6 +145,66 @@ def twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+class EnlargingConv(ConvNormAct):
+    """Doubles a map, then a 3x3 convolution with norm and activation: (B, c_in, H, W) to (B, c_out, 2 H, 2 W).
+
+    Args:
+        c_in: channels read.
+        c_out: channels given.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, H, W) to (B, c_out, 2 H, 2 W)."""
+        return super().forward(twice(x))
+
+    def fused(self) -> nn.Module:
+        """The same block with four ninths of the multiplications (inference only)."""
+        return nn.Sequential(PhaseConv(self.folded()), nn.SiLU(inplace=True))
+
+
+class PhaseConv(nn.Module):
+    """A 3x3 convolution of a doubled map, computed on the map itself.
+
+    A row of the doubled map sees two rows of the map, one of them twice; which one, its parity says. So each of the four
+    parities of row and column has a 2x2 kernel, sums of the 3x3 one's rows and columns: exact, the zeros around the map
+    included. One convolution computes all four.
+
+    Args:
+        conv: the 3x3 convolution, with padding 1 and a bias.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        assert conv.bias is not None
+        self.phases = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, 2, padding=1).to(conv.weight)
+        with torch.no_grad():
+            by_row = _paired(conv.weight.float(), 2)
+            kernels = torch.stack([half for row in by_row for half in _paired(row, 3)])
+            self.phases.weight.copy_(kernels.flatten(0, 1))
+            assert self.phases.bias is not None
+            self.phases.bias.copy_(conv.bias.repeat(4))
+        self.phases.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, H, W) to (B, c_out, 2 H, 2 W), channels last in memory."""
+        (batch, _, height, width), channels = x.shape, self.phases.out_channels // 4
+        y = self.phases(x).permute(0, 2, 3, 1)
+        out = y.new_empty(batch, height, 2, width, 2, channels)
+        for index, part in enumerate(y.split(channels, dim=3)):
+            row, column = divmod(index, 2)
+            out[:, :, row, :, column] = part[:, row : row + height, column : column + width]
+        return out.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+
+def _paired(kernel: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """A kernel whose axis of 3 becomes 2: as even and as odd places of a doubled map see the map."""
+    first, middle, last = kernel.unbind(axis)
+    return torch.stack((first, middle + last), axis), torch.stack((first + middle, last), axis)
+
+
 def tower(c_in: int, hidden: int, depth: int, separable: bool = False, groups: int = 1) -> nn.Sequential:
     """The convolutions of a head between a feature and its output convolution.
 

@@ -44,8 +44,8 @@ THREE_TASK_HEAD: Names = {
     "dfl.conv.weight": ("heads.detection.branches.main.steps", None),
     "cv4.*": ("heads.instance.branches.main.coefficients.*", TOWER),
     "proto.cv1": ("heads.instance.branches.main.proto.0", CONV),
-    "proto.cv2": ("heads.instance.branches.main.proto.2", CONV),
-    "proto.cv3": ("heads.instance.branches.main.proto.3", CONV),
+    "proto.cv2": ("heads.instance.branches.main.proto.1", CONV),
+    "proto.cv3": ("heads.instance.branches.main.proto.2", CONV),
     "uconv.cv1": ("heads.semantic.branches.main.0", CONV),
     "uconv.cv2": ("heads.semantic.branches.main.1.conv", None),
 }

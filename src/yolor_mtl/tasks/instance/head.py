@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yolor_mtl.models.blocks import ConvNormAct, tower
+from yolor_mtl.models.blocks import ConvNormAct, EnlargingConv, tower
 from yolor_mtl.models.implicit import OutputConv
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import Outputs
@@ -116,11 +116,7 @@ class InstanceHead(nn.Module):
 
 def _enlarging(channels: int, width: int) -> list[nn.Module]:
     """Two 3x3 convolutions with a doubling of the map between them."""
-    return [
-        ConvNormAct(channels, width, 3),
-        nn.Upsample(scale_factor=2, mode="nearest"),
-        ConvNormAct(width, width, 3),
-    ]
+    return [ConvNormAct(channels, width, 3), EnlargingConv(width, width)]
 
 
 def _prototypes(channels: int, prototypes: int, implicit: bool) -> list[nn.Module]:
