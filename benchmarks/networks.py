@@ -6,8 +6,8 @@
 One picture of 640 x 640 pixels, networks in their inference form, weights untrained. The bars:
 
 - over the floor: the time of the forward over that of the operations that its layers are defined by, in products of
-  2048 x 2048 matrices of the same type: by torch.mm or as a 1x1 convolution, whichever is faster, for they are different
-  libraries. bf16 weights are cast once, not by autocast at every call.
+  2048 x 2048 matrices of the same type: by torch.mm or as a 1x1 convolution, whichever is faster, for they are of
+  different libraries. bf16 weights are cast once, not by autocast at every call.
 - four tasks over detection: all heads and a greedy caption of twelve words, over trunk and detection head alone.
   Captions are written in fp32 either way, as the predictor has it.
 - memory: the greatest of a fresh process that builds a network and runs it once, over one that only imports the same.

@@ -175,3 +175,11 @@ def test_split_names() -> None:
     assert split_names("train") == ["train"]
     assert split_names(["a", "b"]) == split_names(("a", "b")) == ["a", "b"]
     assert split_names(2017) == ["2017"]
+
+
+def test_a_word_is_a_list_of_one() -> None:
+    assert fill(_Train, parse_assignments(["names=cat"])).names == ["cat"]
+    assert fill(_Train, {"names": ["cat", "dog"]}).names == ["cat", "dog"]
+    assert fill(_Train, {"path": "cat"}).path == "cat"
+    with pytest.raises(UserError, match=r"inner\.sizes"):
+        fill(_Train, {"inner": {"sizes": "cat"}})

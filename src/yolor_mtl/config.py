@@ -135,7 +135,7 @@ def fill(schema: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
         check_keys(schema, layer, where)
         _refuse_interpolation(layer, where)
         try:
-            merged = OmegaConf.merge(merged, OmegaConf.create(dict(layer)))
+            merged = OmegaConf.merge(merged, OmegaConf.create(_with_lists(schema, layer)))
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             key = getattr(error, "full_key", None)
             name = ".".join(part for part in (where, str(key) if key else "") if part) or "configuration"
@@ -145,6 +145,13 @@ def fill(schema: type[T], *layers: Mapping[str, Any], where: str = "") -> T:
         return cast("T", OmegaConf.to_object(cast("DictConfig", merged)))
     except OmegaConfBaseException as error:
         raise UserError(f"{where or 'configuration'}: {str(error).splitlines()[0]}") from error
+
+
+def _with_lists(schema: type[Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """The layer with lists where only a word was given for one: ``tasks=captioning`` means ``tasks=[captioning]``."""
+    hints = get_type_hints(schema)
+    lists = (list[str], list[str] | None)
+    return {key: [value] if isinstance(value, str) and hints[key] in lists else value for key, value in layer.items()}
 
 
 def _refuse_interpolation(value: Any, where: str) -> None:

@@ -125,7 +125,7 @@ class ObjectLabel:
     Attributes:
         id: the annotation's id in its file.
         category: class index in ``LabelSpace.things``.
-        xyxy: box, pixels.
+        xyxy: box, pixels, as the file states it: it may leave the image or have no area.
         area: as the file states it, square pixels.
         crowd: COCO's ``iscrowd``.
         segmentation: COCO's polygons or RLE; ``None`` where the object has no mask.

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from yolor_mtl.data.coco import CocoDataset, open_coco
+from yolor_mtl.data.labels import trainable
 from yolor_mtl.ops.masks import decode_segmentation
 
 
@@ -178,16 +179,21 @@ def test_a_short_polygon_beside_a_good_one_is_no_matter(tmp_path: Path) -> None:
         ([0, 300, 5, 5], None),
     ],
 )
-def test_boxes_are_clipped_and_those_without_area_counted(tmp_path: Path, bbox: list[float], expected: object) -> None:
+def test_training_clips_boxes_and_leaves_out_those_without_area(
+    tmp_path: Path, bbox: list[float], expected: object
+) -> None:
     split(tmp_path, "train", instances=instances([image(1)], [thing(1, 1, bbox=bbox), thing(2, 1)]))
     dataset = opened(tmp_path)
-    objects = dataset.annotations(0).objects or ()
+    raw = dataset.annotations(0)
+    objects = trainable(raw).objects or ()
     if expected is None:
         assert [o.id for o in objects] == [2]
         assert dataset.counts["dropped_boxes"] == 1
     else:
         assert objects[0].xyxy == pytest.approx(expected, abs=0)
         assert dataset.counts["dropped_boxes"] == 0
+    x, y, w, h = bbox
+    assert [o.xyxy for o in raw.objects or ()] == [(x, y, x + w, y + h), (2.0, 3.0, 12.0, 11.0)]  # as the file has it
 
 
 def test_area_defaults_to_the_box(tmp_path: Path) -> None:

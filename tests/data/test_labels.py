@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import tiny
+from coco_reference import thing
 from tiny import annotations, sample
 
-from yolor_mtl.data.labels import Columns, Labels
+from yolor_mtl.data.labels import Columns, Labels, trainable
 
 
 def _all() -> dict[str, Labels]:
@@ -33,3 +36,21 @@ def test_an_image_without_objects_is_labelled() -> None:
             table = labels.columns(empty).objects
             assert table is not None
             assert all(len(column) == 0 for column in table.values())
+
+
+def test_training_takes_what_is_in_the_picture() -> None:
+    inside, leaving = thing(1, (2, 3, 12, 11)), thing(2, (-5, 50, 20, 90))
+    flat, outside = thing(3, (5, 5, 5, 15)), replace(thing(4, (200, 0, 210, 9)), segmentation=None)
+    raw = annotations(objects=(inside, leaving, flat, outside), has_masks=False)
+    kept = trainable(raw)
+    assert kept.objects == (inside, replace(leaving, xyxy=(0, 50, 20, tiny.HEIGHT)))
+    assert kept.has_masks  # the one without a mask is the one that is not there
+    assert raw.objects is not None
+    assert len(raw.objects) == 4
+    assert not trainable(annotations(objects=(replace(inside, segmentation=None),), has_masks=False)).has_masks
+
+
+def test_what_is_not_labelled_stays_so() -> None:
+    plain = annotations(captions=("a cat",))
+    assert trainable(plain) is plain
+    assert trainable(annotations(objects=(), has_masks=True)).objects == ()

@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 from drawn import BOX, HEIGHT, WIDTH, write_set
+from PIL import Image
 from torch import Tensor
 
 from yolor_mtl.data.coco import CocoDataset, open_coco
@@ -343,3 +344,21 @@ def test_evaluation_of_some(tmp_path: Path) -> None:
     assert len(data) == 2
     samples = [data[place][0] for place in range(2)]
     assert [sample.annotations.image_id for sample in samples if sample and sample.annotations] == [5, 2]
+
+
+def test_samples_have_the_objects_that_can_be_learnt(tmp_path: Path) -> None:
+    images = [coco.image(1, width=WIDTH, height=HEIGHT)]
+    objects = [
+        coco.thing(1, 1, bbox=[WIDTH - 5, 3, 40, 8]),
+        coco.thing(2, 1, bbox=[2, 3, 10, 0]),
+        coco.thing(3, 1, bbox=[WIDTH, 3, 10, 8]),
+    ]
+    root = write_set(tmp_path, "")
+    coco.split(root, "train", instances=coco.instances(images, objects))
+    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "images/train/000001.jpg")
+    data = open_coco(root, ["train"], cache=False)
+    sample = load_sample(data.annotations(0), _labels("detection", "instance"), "vision")
+    assert sample.objects is not None
+    assert sample.objects["boxes"].tolist() == [[WIDTH - 5, 3, WIDTH, 11]]
+    assert len(sample.objects["masks"]) == 1
+    assert len(data.annotations(0).objects or ()) == 3

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import coco_builder as coco
 import pytest
 
 from yolor_mtl import cli
@@ -107,7 +109,10 @@ def test_command(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert told == written
     assert told["box/AP"] == pytest.approx(1.0)
-    assert "precision over recall" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "precision over recall" in page
+    assert all(title in page for title in ("Pictures", "Worst for detection", "Best for captioning", "the answers"))
+    assert page.count("data:image/jpeg") == 2 * (6 + 2 * 2 * 5)  # all six, and two worst and two best of five tasks
     assert cli.main(["val", f"data={root}"]) == 2
     assert "model=" in capsys.readouterr().err
 
@@ -123,3 +128,105 @@ def test_details_order_images_and_classes(scenes: CocoDataset) -> None:
     matrix = details["semantic"].matrices[0]
     assert matrix.values.trace() == pytest.approx(len(matrix.rows))
     assert [row for row in matrix.columns if row != "no class"] == list(matrix.rows)
+
+
+def test_scores_by_class(scenes: CocoDataset) -> None:
+    classes = evaluate_answers(scenes, GROUND_TRUTH).to_dict()["classes"]
+    assert set(classes) == {"box", "mask", "semantic", "panoptic"}
+    assert {"AP", "AP50", "AP75", "AP-small", "AP-medium", "AP-large"} <= set(next(iter(classes["box"].values())))
+    present = {item.category for index in range(len(scenes)) for item in scenes.annotations(index).objects or ()}
+    assert set(classes["box"]) == set(classes["mask"]) == {scenes.space.names[category] for category in present}
+    assert all(row["IoU"] == 1 for row in classes["semantic"].values())
+    assert all(row["PQ"] == row["SQ"] == row["RQ"] == 1 for row in classes["panoptic"].values())
+
+
+def test_how_they_were_decoded_is_not_known(scenes: CocoDataset, results: Path) -> None:
+    said = evaluate_answers(scenes, str(results)).protocol
+    groups = ("box", "mask", "caption", "panoptic")
+    assert {said[f"{group}/decoding"] for group in groups} == {f"as given in {results}"}
+    assert evaluate_answers(scenes, GROUND_TRUTH).protocol["semantic/decoding"] == "the labels themselves"
+
+
+def test_an_image_that_the_data_has_not(scenes: CocoDataset, tmp_path: Path) -> None:
+    row = {"image_id": 987654, "score": 1.0, "category_id": scenes.space.things[0].id, "bbox": [0, 0, 1, 1]}
+    (tmp_path / "detections.json").write_text(json.dumps([row]))
+    with pytest.raises(UserError, match="987654"):
+        evaluate_answers(scenes, str(tmp_path))
+
+
+def test_a_task_asked_for_needs_labels_and_answers(root: Path, results: Path, tmp_path: Path) -> None:
+    for entry in root.iterdir():
+        (tmp_path / entry.name).mkdir() if entry.name == "annotations" else (tmp_path / entry.name).symlink_to(entry)
+    for path in (root / "annotations").iterdir():
+        if not path.name.startswith("captions"):
+            (tmp_path / "annotations" / path.name).symlink_to(path)
+    data = open_coco(tmp_path, ["val"], cache=False)
+    with pytest.raises(UserError, match=r"nothing to score captioning by.*split val.*annotations/captions_val\.json"):
+        evaluate_answers(data, GROUND_TRUTH, ["captioning", "detection"])
+    evaluation = evaluate_answers(data, GROUND_TRUTH)
+    assert set(evaluation.metrics) == set(TASKS) - {"captioning"}
+    assert list(evaluation.protocol["not scored"]) == ["captioning"]
+    assert not any(key.startswith("caption/") for key in [*evaluation.scores, *evaluation.protocol])
+    with pytest.raises(UserError, match=r"no semantic/<stem>\.png in it.*leave semantic out"):
+        evaluate_answers(data, str(results), ["detection", "semantic"])
+
+
+def test_labels_without_anything_to_find(tmp_path: Path) -> None:
+    content = coco.instances([coco.image(1)], [coco.thing(1, 1, iscrowd=1)])
+    data = open_coco(coco.split(tmp_path, "val", instances=content), ["val"], cache=False)
+    with pytest.raises(UserError, match=r"nothing to score in split val.*detection"):
+        evaluate_answers(data, GROUND_TRUTH, ["detection"])
+
+
+def test_time_by_part(scenes: CocoDataset, results: Path, tmp_path: Path) -> None:
+    evaluation = evaluate_answers(scenes, str(results))
+    evaluation.write(tmp_path)
+    assert list(evaluation.seconds) == ["reading", "scoring", "writing"]
+    assert all(seconds > 0 for seconds in evaluation.seconds.values())
+
+
+@pytest.fixture
+def earlier(scenes: CocoDataset, tmp_path: Path) -> Path:
+    """What an evaluation of a model left, and files of the user's own."""
+    evaluation = evaluate_answers(scenes, GROUND_TRUTH)
+    del evaluation.protocol["predictions"]
+    evaluation.write(tmp_path)
+    for name in ("mine.json", "panoptic/mine.png"):
+        (tmp_path / name).write_text("{}")
+    return tmp_path
+
+
+RESULTS = {"detections.json", "segmentations.json", "captions.json", "panoptic.json"}
+
+
+def test_results_of_an_earlier_evaluation_go(scenes: CocoDataset, earlier: Path) -> None:
+    assert {path.name for path in earlier.iterdir()} == {*RESULTS, "panoptic", "metrics.json", "mine.json"}
+    evaluation = evaluate_answers(scenes, GROUND_TRUTH, ["captioning"])
+    evaluation.write(earlier)
+    assert {path.name for path in earlier.iterdir()} == {"captions.json", "panoptic", "metrics.json", "mine.json"}
+    assert [path.name for path in (earlier / "panoptic").iterdir()] == ["mine.png"]
+
+
+def test_a_folder_of_pictures_without_others_goes(scenes: CocoDataset, earlier: Path) -> None:
+    (earlier / "panoptic" / "mine.png").unlink()
+    evaluate_answers(scenes, GROUND_TRUTH, ["captioning"]).write(earlier)
+    assert not (earlier / "panoptic").exists()
+
+
+@pytest.mark.parametrize("hostile", ["{}", "[", '{"annotations": [{"file_name": "../mine.json"}, {}]}'])
+def test_nothing_outside_goes(scenes: CocoDataset, earlier: Path, hostile: str) -> None:
+    (earlier / "panoptic.json").write_text(hostile)
+    evaluate_answers(scenes, GROUND_TRUTH, ["captioning"]).write(earlier)
+    assert (earlier / "mine.json").is_file()
+    assert (earlier / "panoptic" / "mine.png").is_file()
+
+
+def test_what_was_given_stays(scenes: CocoDataset, earlier: Path, results: Path, tmp_path_factory: Any) -> None:
+    evaluate_answers(scenes, str(earlier), ["captioning"]).write(earlier, results=False)
+    assert {path.name for path in earlier.iterdir()} >= RESULTS  # scored in place
+    evaluate_answers(scenes, GROUND_TRUTH, ["detection"]).write(earlier, results=False)
+    assert {path.name for path in earlier.iterdir()} >= RESULTS  # what was scored in place belongs to somebody
+    foreign = tmp_path_factory.mktemp("foreign")
+    (foreign / "detections.json").write_text("[]")
+    evaluate_answers(scenes, GROUND_TRUTH, ["captioning"]).write(foreign)
+    assert (foreign / "detections.json").is_file()  # no evaluation was here

@@ -17,7 +17,7 @@ from yolor_mtl.commands import val
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.coco_stuff_classes import released_space
 from yolor_mtl.inference.evaluator import GROUND_TRUTH, evaluate, evaluate_answers
-from yolor_mtl.inference.gallery import examples, truth_of
+from yolor_mtl.inference.gallery import examples, model_drawer, truth_of
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.records import Category, LabelSpace, UserError
 from yolor_mtl.tasks.base import DecodeOptions
@@ -71,6 +71,11 @@ def test_the_classes_are_translated_and_the_gaps_are_said(model: Model, dataset:
     assert protocol["panoptic"].endswith("panoptic-133")
     assert protocol["semantic/model classes without a place in the data"][-2:] == ["other", "unlabeled"]
     assert protocol["semantic/data classes that the model cannot say"] == []
+    assert "over 0," in protocol["box/decoding"]
+    assert "at most 5 boxes" in protocol["box/decoding"]
+    assert protocol["box/decoding"] in protocol["mask/decoding"]
+    assert "0.50% of the picture" in protocol["panoptic/decoding"]
+    assert "0.25" in protocol["panoptic/decoding"]
     assert {protocol[f"{group}/split"] for group in ("box", "mask", "semantic", "panoptic")} == {"val2017"}
     known = {category.id for category in dataset.space.semantic}
     segments = json.loads((tmp_path / "panoptic.json").read_text())["annotations"]
@@ -87,7 +92,8 @@ def test_labels_are_drawn_in_their_own_words(model: Model, dataset: CocoDataset)
     panoptic = dataset.annotations(0).panoptic
     assert panoptic is not None
     assert names == {dataset.space.semantic_names[s.category] for s in panoptic.segments if not s.crowd}
-    drawn = list(examples(Predictor(model, "cpu", "false"), dataset, [0], DecodeOptions()))
+    drawer = model_drawer(Predictor(model, "cpu", "false"), DecodeOptions())
+    drawn = list(examples(dataset, [0], judges, drawer))
     assert drawn[0].truth is not None
 
 
@@ -99,6 +105,27 @@ def test_the_table_says_each_gap_once(command: runs.Command, model: Model, root:
     assert said.out.count("clothes, furniture-other") == 1
     assert said.out.count("semantic/data classes that the model cannot say: none") == 1
     assert "panoptic-133; val2017; the class with the greatest logit" in said.out
+
+
+def test_what_nobody_labelled_is_left_out_or_refused(model: Model, root: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    (part / "annotations").mkdir(parents=True)
+    (part / "images").symlink_to(root / "images")
+    names = ("instances_val2017.json", "panoptic_val2017.json", "panoptic_val2017")
+    for name in names[1:]:
+        (part / "annotations" / name).symlink_to(root / "annotations" / name)
+    content = json.loads((root / "annotations" / names[0]).read_text())
+    (part / "annotations" / names[0]).write_text(json.dumps({**content, "images": [], "annotations": []}))
+    data, predictor = open_coco(part, ["val2017"], cache=False), Predictor(model, "cpu", "false")
+    few = DecodeOptions(conf=0.0, max_det=5)
+    evaluation = evaluate(predictor, data, workers=0, options=few)
+    assert set(evaluation.metrics) == {"semantic", "panoptic"}
+    assert set(evaluation.protocol["not scored"]) == {"detection", "instance"}
+    assert not any(key.startswith(("box", "mask")) for key in evaluation.protocol)
+    # Asked for by name, but only because panoptic needs it, is no reason to stop.
+    assert evaluate(predictor, data, workers=0, options=few, asked=["instance", "semantic", "panoptic"]).scores
+    with pytest.raises(UserError, match=r"nothing to score detection by.*val2017.*instances_val2017\.json"):
+        evaluate(predictor, data, workers=0, options=few, asked=["detection"])
 
 
 def test_training_takes_no_translation(model: Model, dataset: CocoDataset) -> None:

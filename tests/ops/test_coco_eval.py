@@ -4,6 +4,7 @@ import pytest
 from coco_reference import SPACE, coco_truth, labelled, thing, twelve_numbers
 
 from yolor_mtl.ops.coco_eval import CocoEvaluation, truth_rows
+from yolor_mtl.ops.details import Details
 
 NAMES = ["AP", "AP50", "AP75", "AP-small", "AP-medium", "AP-large"]
 NAMES += ["AR1", "AR10", "AR100", "AR-small", "AR-medium", "AR-large"]
@@ -56,6 +57,16 @@ def test_equal_scores_keep_the_order_they_came_in(order: int) -> None:
     assert expected[0] == pytest.approx(1 if order == 1 else 0.5, abs=1e-6)
 
 
+@pytest.mark.parametrize(("factor", "drawn"), [(1, 2), (100, 1), (-1, 1)])
+def test_scores_need_not_be_probabilities(factor: float, drawn: int) -> None:
+    label = labelled(1, thing(1, (0, 0, 20, 20)))
+    results = [box(1, (0, 0, 20, 20), 0.5 * factor)]
+    images = [{"id": 1, "width": label.width, "height": label.height}]
+    evaluation = CocoEvaluation(images, SPACE.things, truth_rows(label, SPACE.things), results, "bbox")
+    assert evaluation.numbers()["AP"] == pytest.approx(1, abs=1e-9)
+    assert len(evaluation.details("boxes").lines) == drawn
+
+
 def test_nothing_to_find_gives_no_numbers() -> None:
     assert numbers([], []) == {}
     assert numbers([labelled(1)], [box(1, (0, 0, 5, 5), 0.9)]) == {}
@@ -73,3 +84,36 @@ def test_inputs_stay_as_they_are() -> None:
     results = [box(1, (0, 0, 20, 20), 0.5)]
     numbers([label], results)
     assert results == [box(1, (0, 0, 20, 20), 0.5)]
+
+
+def details(labels: list, results: list[dict]) -> Details:
+    images = [{"id": label.image_id, "width": label.width, "height": label.height} for label in labels]
+    truth = [row for label in labels for row in truth_rows(label, SPACE.things)]
+    return CocoEvaluation(images, SPACE.things, truth, results, "bbox").details("boxes")
+
+
+def test_each_class_has_its_sizes() -> None:
+    """A class alone has the numbers that pycocotools gives for it; the classes are not in the order of their ids."""
+    cats, dogs = [thing(1, (0, 0, 20, 20)), thing(2, (0, 0, 50, 50))], [thing(3, (20, 20, 60, 60), category=1)]
+    label = labelled(1, *cats, *dogs)
+    results = [box(1, (0, 0, 19, 20), 0.9), box(1, (0, 0, 50, 40), 0.8), box(1, (20, 20, 40, 37), 0.7, category=7)]
+    found = details([label], results).by_class()
+    assert list(found) == ["dog", "cat"]  # the best first
+    for name, number, objects in (("cat", 1, cats), ("dog", 7, dogs)):
+        own = [row for row in results if row["category_id"] == number]
+        expected = dict(
+            zip(NAMES, twelve_numbers(coco_truth([labelled(1, *objects)], SPACE), own, "bbox"), strict=True)
+        )
+        assert found[name] == pytest.approx({key: expected[key] for key in NAMES if key not in ("AR1", "AR10")})
+
+
+def test_what_is_said_where_nothing_is_is_shown() -> None:
+    label = labelled(1, thing(1, (0, 0, 20, 20)), thing(2, (30, 0, 50, 20), category=1))
+    results = [box(1, (0, 0, 20, 20), 0.9), *(box(1, (60, 10 * i, 9, 9), 0.9, category=3) for i in range(3))]
+    (matrix,) = details([label], results).matrices
+    rows = [dict(zip(matrix.columns, values, strict=True)) for values in matrix.values.tolist()]
+    shares = dict(zip(matrix.rows, rows, strict=True))
+    assert matrix.rows[-1] == "background"
+    assert shares["background"]["owl"] == 1
+    assert shares["cat"]["cat"] == shares["dog"]["missed"] == 1
+    assert shares["background"]["missed"] == 0

@@ -50,3 +50,11 @@ def test_no_boxes_no_change() -> None:
     image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
     assert np.array_equal(draw.boxes(image, np.zeros((0, 4)), [], []), image)
     assert np.array_equal(draw.legend(image, []), image)
+
+
+@pytest.mark.parametrize("far", [1e300, float("inf"), float("nan"), -1e9])
+def test_boxes_may_lie_anywhere(far: float) -> None:
+    image = np.zeros((40, 60, 3), dtype=np.uint8)
+    drawn = draw.boxes(image, np.array([[-5.0, -5, far, 20], [50, 30, 40, 30]]), ["a", "b"], [(255, 0, 0)] * 2)
+    assert drawn.shape == image.shape
+    assert drawn.any()

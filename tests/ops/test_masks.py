@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from yolor_mtl.ops.masks import CroppedMasks, decode_segmentation, segmentation_to_rle
+from yolor_mtl.ops.masks import CroppedMasks, check_rle, decode_segmentation, run_lengths, segmentation_to_rle
 
 SQUARE = [2.0, 3.0, 6.0, 3.0, 6.0, 8.0, 2.0, 8.0]
 
@@ -46,7 +50,17 @@ def test_every_rle(kind: str) -> None:
     ("segmentation", "message"),
     [
         ({"size": [3, 3], "counts": [9]}, "size"),
-        ({"size": [10, 12], "counts": [5, 5]}, "add up"),
+        ({"size": [10, 12], "counts": [5, 5]}, "the 120 pixels"),
+        ({"size": [10, 12], "counts": [-5, 125]}, "the 120 pixels"),
+        ({"size": [10, 12], "counts": [2**63 - 1, 2**63 - 1, 122]}, "the 120 pixels"),
+        ({"size": [10, 12], "counts": [2**70]}, "the 120 pixels"),
+        ({"size": [10, 12], "counts": []}, "the 120 pixels"),
+        ({"size": [10, 12], "counts": "5"}, "the 120 pixels"),
+        ({"size": [10, 12], "counts": b"5"}, "the 120 pixels"),
+        ({"size": [10, 12], "counts": ""}, "compressed RLE"),
+        ({"size": [10, 12], "counts": "hello ~~"}, "compressed RLE"),
+        ({"size": [10, 12], "counts": "oooooooo1"}, "compressed RLE"),
+        ([[1.0, 1, 5, 1, 5, 5, 1]], "odd number"),
         ([[1.0, 1, 2, 2]], "three points"),
         ([], "three points"),
     ],
@@ -54,6 +68,36 @@ def test_every_rle(kind: str) -> None:
 def test_refused(segmentation: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         segmentation_to_rle(segmentation, 10, 12)  # type: ignore[arg-type]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=30))
+def test_runs_of_a_compressed_rle(runs: list[int]) -> None:
+    height = sum(runs) + 1
+    runs[0] += 1
+    text = coco_mask.frPyObjects({"size": [height, 1], "counts": runs}, height, 1)["counts"]
+    assert run_lengths(text).tolist() == run_lengths(text.decode()).tolist() == runs
+    check_rle((height, 1), text, height, 1)
+    with pytest.raises(ValueError, match=f"the {height + 1} pixels"):
+        check_rle((height + 1, 1), text, height + 1, 1)
+
+
+def test_crops_do_not_keep_the_masks() -> None:
+    made: list[weakref.ref[np.ndarray]] = []
+
+    def masks() -> Iterator[np.ndarray]:
+        for kind in (bool, np.uint8, bool):
+            gc.collect()
+            assert sum(mask() is not None for mask in made) <= 1  # the one that the loop still names
+            mask = _square().astype(kind)
+            made.append(weakref.ref(mask))
+            yield mask
+            del mask
+
+    crops = CroppedMasks.from_dense((10, 12), masks())
+    assert not any(mask() is not None for mask in made)
+    assert all(crop.base is None and crop.dtype == bool for crop in crops.crops)
+    assert all(np.array_equal(mask, _square()) for mask in crops)
 
 
 def test_crops() -> None:

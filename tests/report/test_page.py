@@ -1,11 +1,14 @@
 """The report: everything in it, nothing executed, nothing loaded from elsewhere."""
 
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from yolor_mtl.ops.details import Details, Matrix
 from yolor_mtl.report.curves import curve, smoothed
 from yolor_mtl.report.page import Example, Gallery, Report, write_report
 
@@ -113,3 +116,22 @@ def test_curves_leave_gaps_and_repeat() -> None:
     assert svg.rstrip().endswith("</svg>")
     assert "&amp;" in svg
     assert curve([], ["a"], "empty").startswith("<svg")
+
+
+def test_a_matrix_without_classes_is_left_out(tmp_path: Path) -> None:
+    nothing = Matrix("nothing", [], ["no class"], np.zeros((0, 1)))
+    some = Matrix("some", ["a", "background"], ["a", "missed"], np.eye(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        write_report(Report("r", details={"x": Details(matrices=[nothing, some])}), tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.tags.count("svg") == 1
+
+
+def test_who_answers(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (8, 6))
+    report = Report("r", galleries=[Gallery("g", [Example("a.jpg", picture)])], who="the answers")
+    write_report(report, tmp_path / "report.html")
+    words = Page((tmp_path / "report.html").read_text(encoding="utf-8")).words
+    assert "the answers" in words
+    assert "the model" not in words

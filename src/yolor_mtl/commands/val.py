@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,13 @@ from yolor_mtl.commands.common import (
 from yolor_mtl.config import fill, parse_assignments, split_names
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.named import SCENES
-from yolor_mtl.inference.evaluator import Evaluation, evaluate, evaluate_answers
-from yolor_mtl.inference.gallery import examples, labelled_first
+from yolor_mtl.inference.evaluator import Evaluation, Stopwatch, evaluate, evaluate_answers, judges_of
+from yolor_mtl.inference.gallery import Drawer, answer_drawer, examples, labelled_first, model_drawer
 from yolor_mtl.inference.predictor import Predictor
-from yolor_mtl.ops.details import Details
 from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import Gallery, Report, write_report
-from yolor_mtl.tasks.base import EVALUATION, DecodeOptions
+from yolor_mtl.tasks.base import EVALUATION, DecodeOptions, Judge
 
 
 @dataclass
@@ -42,7 +41,7 @@ class ValConfig:
         split: split or splits to evaluate on.
         maps: where semantic classes come from if the data has both: panoptic, stuff, or auto (panoptic first).
         out: the folder to write.
-        tasks: tasks to score; all that were trained by default.
+        tasks: tasks to score; by default all that were trained, or have a result file, and are labelled.
         conf: boxes below this score are dropped; AP needs it low.
         iou: overlap above which the weaker of two boxes of a class is dropped.
         max_det: greatest number of boxes a picture.
@@ -95,16 +94,20 @@ def val(words: Sequence[str], console: Console) -> int:
     quiet = Console(quiet=True) if config.json else console
     dataset = open_coco(data_root(config.data, quiet), split_names(config.split), maps=config.maps)
     with process_group():
-        evaluation, report = (_val_answers if config.predictions else _val_model)(config, dataset, quiet, leads)
+        evaluation, report = (_val_answers if config.predictions else _val_model)(config, dataset, quiet)
+    if not leads:  # the first process writes, draws and tells
+        return 1 if evaluation.failures else 0
     out = Path(config.out)
-    if leads:
-        evaluation.write(out, results=not config.predictions)
-        write_report(report, out / "report.html")
+    evaluation.write(out, results=not config.predictions)
+    watch = Stopwatch(evaluation.seconds)
+    write_report(report(), out / "report.html")
+    watch.tick("report")
     if config.json:
         console.print_json(data=evaluation.to_dict())
         return 1 if evaluation.failures else 0
     print_scores(console, evaluation)
-    console.print(f"metrics.json, result files and report.html in {out}/", highlight=False)
+    written = "metrics.json and report.html" if config.predictions else "metrics.json, result files and report.html"
+    console.print(f"{written} in {out}/", highlight=False)
     return report_failures(console, evaluation.failures)
 
 
@@ -112,29 +115,42 @@ def _facts(config: ValConfig) -> list[tuple[str, str]]:
     return [("data", f"{config.data} {'+'.join(split_names(config.split))}")]
 
 
-def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console, leads: bool) -> tuple[Evaluation, Report]:
+Scored = tuple[Evaluation, Callable[[], Report]]
+"""Scores, and what makes the report of them: pictures take time, and only the first process draws them."""
+
+
+def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console) -> Scored:
     """Scores of answers that are there already."""
     with counting(console, "scoring", len(dataset)) as progress:
         line = progress.task_ids[0]
         evaluation = evaluate_answers(
             dataset, config.predictions, config.tasks or (), config.java, lambda done: progress.advance(line, done)
         )
-    return evaluation, _report_of("Evaluation", [("predictions", config.predictions), *_facts(config)], evaluation)
+    facts = [("predictions", config.predictions), *_facts(config), ("pictures", f"{len(dataset):,}")]
+    judges = judges_of(evaluation.metrics, dataset.space)
+
+    def report() -> Report:
+        drawer = answer_drawer(judges, evaluation.answers, DecodeOptions())
+        galleries = _galleries(dataset, judges, drawer, evaluation, config.plots, config.extremes)
+        return replace(_report_of("Evaluation", facts, evaluation), galleries=list(galleries), who="the answers")
+
+    return evaluation, report
 
 
-def _val_model(config: ValConfig, dataset: CocoDataset, console: Console, leads: bool) -> tuple[Evaluation, Report]:
-    """Scores of a model; the pictures of the report are drawn by the first process only."""
+def _val_model(config: ValConfig, dataset: CocoDataset, console: Console) -> Scored:
+    """Scores of a model."""
     predictor = make_predictor(
         config.model, config.tasks, config.device, config.half, config.imgsz, config.vocab, config.strict
     )
     if config.conf > 0.01:
         console.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
     options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
-    evaluation = run_evaluation(predictor, dataset, console, options, config.batch, config.workers, config.java)
+    asked = config.tasks or ()
+    evaluation = run_evaluation(predictor, dataset, console, options, config.batch, config.workers, config.java, asked)
     facts = [("model", config.model), *_facts(config)]
-    if not leads:
-        return evaluation, _report_of("Evaluation", facts, evaluation)
-    return evaluation, build_report("Evaluation", facts, predictor, dataset, evaluation, config.plots, config.extremes)
+    return evaluation, lambda: build_report(
+        "Evaluation", facts, predictor, dataset, evaluation, config.plots, config.extremes
+    )
 
 
 def run_evaluation(
@@ -145,6 +161,7 @@ def run_evaluation(
     batch: int = 16,
     workers: int = -1,
     java: bool = False,
+    asked: Sequence[str] = (),
 ) -> Evaluation:
     """:func:`evaluate` with a progress bar."""
     with counting(console, "evaluating", len(dataset)) as progress:
@@ -157,6 +174,7 @@ def run_evaluation(
             workers=workers,
             java=java,
             progress=lambda done: progress.advance(line, done),
+            asked=asked,
         )
 
 
@@ -182,8 +200,8 @@ def print_scores(console: Console, evaluation: Evaluation) -> None:
     console.print(f"time: {parts}", highlight=False)
     in_rows = {f"{group}{part}" for group in groups for part in ROW_PROTOCOL}
     for key, said in evaluation.protocol.items():
-        text = (", ".join(said) or "none") if _is_words(said) else said
-        if isinstance(text, str) and key not in in_rows:
+        text = _in_words(said)
+        if text and key not in in_rows:
             console.print(f"[dim]{escape(f'{key}: {text}')}[/dim]", soft_wrap=True, highlight=False)
 
 
@@ -199,8 +217,13 @@ def _row_protocol(evaluation: Evaluation, group: str) -> list[str]:
     return ["; ".join(said)] if said else []
 
 
-def _is_words(said: object) -> bool:
-    return isinstance(said, list) and all(isinstance(word, str) for word in said)
+def _in_words(said: object) -> str:
+    """An entry of the protocol as one line of text."""
+    if isinstance(said, dict):
+        return "; ".join(f"{key}: {value}" for key, value in said.items())
+    if isinstance(said, list):
+        return ", ".join(map(str, said)) or "none"
+    return str(said)
 
 
 def build_report(
@@ -215,7 +238,8 @@ def build_report(
     metrics: Sequence[dict[str, float]] = (),
 ) -> Report:
     """A report with pictures of the data set."""
-    chosen = labelled_first(dataset, predictor.model, plots) if plots else []
+    judges = [task.judged_on(dataset.space) for task in predictor.model.tasks]
+    drawer = model_drawer(predictor, DecodeOptions())
     parameters = sum(predictor.model.parameters_by_part().values())
     size = [("parameters", f"{parameters / 1e6:.2f} M"), ("pictures", f"{len(dataset):,}")]
     scores = _report_of(title, [*facts, *size], evaluation)
@@ -223,24 +247,24 @@ def build_report(
         scores,
         losses=losses,
         metrics=metrics,
-        galleries=[
-            Gallery("Pictures", list(examples(predictor, dataset, chosen, DecodeOptions()))),
-            *_extremes(predictor, dataset, scores.details, extremes),
-        ],
+        galleries=list(_galleries(dataset, judges, drawer, evaluation, plots, extremes)),
     )
 
 
-def _extremes(
-    predictor: Predictor, dataset: CocoDataset, details: Mapping[str, Details], number: int
+def _galleries(
+    dataset: CocoDataset, judges: Sequence[Judge], drawer: Drawer, evaluation: Evaluation, plots: int, extremes: int
 ) -> Iterator[Gallery]:
-    """The worst and the best pictures of each task."""
-    if not number:
+    """Pictures from all over the data set, and the worst and the best ones of each task."""
+    if plots:
+        chosen = labelled_first(dataset, judges, plots)
+        yield Gallery("Pictures", list(examples(dataset, chosen, judges, drawer)))
+    if not extremes:
         return
-    places = {dataset.annotations(index).image_id: index for index in range(len(dataset))}
-    for name, found in details.items():
+    places = {image: index for index, image in enumerate(dataset.image_ids())}
+    for name, found in evaluation.details().items():
         ranked = [places[image] for image, _ in sorted(found.images.items(), key=lambda item: item[1])]
-        for title, chosen in (("Worst", ranked[:number]), ("Best", ranked[: -number - 1 : -1])):
-            yield Gallery(f"{title} for {name}", list(examples(predictor, dataset, chosen, DecodeOptions())))
+        for title, chosen in (("Worst", ranked[:extremes]), ("Best", ranked[: -extremes - 1 : -1])):
+            yield Gallery(f"{title} for {name}", list(examples(dataset, chosen, judges, drawer)))
 
 
 def _report_of(title: str, facts: Sequence[tuple[str, str]], evaluation: Evaluation) -> Report:

@@ -50,7 +50,7 @@ def open_coco(root: Path, splits: Sequence[str], *, cache: bool = True, maps: st
         raise UserError(f"no split asked for; there is {', '.join(layout.splits)}")
     space = label_space(layout, cache=cache)
     parts = [_Split(layout.splits[name], load_index(layout.splits[name], cache=cache), space) for name in names]
-    return CocoDataset(space, names, parts)
+    return CocoDataset(space, names, parts, Path(root), maps)
 
 
 class CocoDataset:
@@ -59,14 +59,24 @@ class CocoDataset:
     Attributes:
         space: the classes over all splits of the data set, asked for or not; without a vocabulary.
         split_names: the splits, in the order of the images.
+        root: what was opened, for messages.
+        maps: which labels the semantic classes come from, as :func:`open_coco` was told.
         counts: ``images``, ``objects``, ``segments``, ``texts`` (captions); images labelled for ``boxes``, ``masks``,
             ``panoptic``, ``stuff``, ``captions``; ``empty`` (labelled images without objects); ``dropped_boxes``
-            (left out: without area inside their image).
+            (without area inside their image: scored as they are, left out in training, see :func:`trainable`).
     """
 
-    def __init__(self, space: LabelSpace, split_names: tuple[str, ...], parts: Sequence[_Split]) -> None:
+    def __init__(
+        self,
+        space: LabelSpace,
+        split_names: tuple[str, ...],
+        parts: Sequence[_Split],
+        root: Path = Path(),
+        maps: str = "auto",
+    ) -> None:
         self.space = space
         self.split_names = split_names
+        self.root, self.maps = root, maps
         self._parts = tuple(parts)
         self._starts = np.cumsum([0, *(len(part.index) for part in parts)])
         totals: dict[str, int] = {}
@@ -88,6 +98,10 @@ class CocoDataset:
             raise IndexError(f"image {index} of {len(self)}")
         place = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._parts[place].annotations(index - int(self._starts[place]))
+
+    def image_ids(self) -> list[int]:
+        """The id of each image, in the order of the images."""
+        return [number for part in self._parts for number in part.index.arrays["image_ids"].tolist()]
 
     def captions(self) -> Iterator[str]:
         """All captions, image by image."""

@@ -31,10 +31,11 @@ from yolor_mtl.data.coco_json import (
     safe_name,
 )
 from yolor_mtl.data.coco_segmentation import mask_text
+from yolor_mtl.data.labels import clipped_box
 from yolor_mtl.data.locate import SplitFiles
 from yolor_mtl.records import UserError
 
-READER_VERSION = "1"
+READER_VERSION = "2"
 """Changes with the meaning of the arrays, so that older cache entries are rebuilt."""
 
 BOXES, MASKS, PANOPTIC, CAPTIONS = 1, 2, 4, 8
@@ -47,10 +48,11 @@ class SplitIndex:
     Attributes:
         arrays: for n images: ``image_ids`` (n,), ``sizes`` (n, 2) height and width, ``labels`` (n,) bits; offsets
             ``object_at``, ``segment_at``, ``caption_at`` (n + 1,) into the tables; by object ``object_id``,
-            ``object_category``, ``object_box`` (xyxy), ``object_area``, ``object_crowd``; by segment ``segment_id``,
-            ``segment_category``, ``segment_area``, ``segment_crowd``; texts (``name`` and ``png`` by image, ``mask``
-            by object, ``caption``), each as bytes with ``_from`` and ``_to``; ``dropped`` (1,) boxes left out.
-            Categories are the file's own ids.
+            ``object_category``, ``object_box`` (xyxy as the file states it, inside the image or not), ``object_area``,
+            ``object_crowd``; by segment ``segment_id``, ``segment_category``, ``segment_area``, ``segment_crowd``;
+            texts (``name`` and ``png`` by image, ``mask`` by object, ``caption``), each as bytes with ``_from`` and
+            ``_to``; ``dropped`` (1,) boxes without area inside their image, which training leaves out. Categories are
+            the file's own ids.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], source: tuple[Path, str] | None = None) -> None:
@@ -272,7 +274,7 @@ def _row_of(path: Path, listed: Mapping[int, int], image_id: int, what: str) -> 
 
 
 def _read_objects(path: Path, images: _Images, table: _Table) -> int:
-    """Reads an instances file; returns the number of boxes left out."""
+    """Reads an instances file; returns the number of boxes that training leaves out."""
     file = read_json(path, InstancesFile)
     listed = images.add(path, file.images)
     classes = unique_ids(path, file.categories)
@@ -288,18 +290,17 @@ def _read_objects(path: Path, images: _Images, table: _Table) -> int:
                 "add that category or correct the id"
             )
         height, width = images.size(row)
-        box = clipped_box(label, height, width)
+        left, top, box_width, box_height = label.bbox
+        box = (left, top, left + box_width, top + box_height)
+        dropped += clipped_box(box, height, width) is None
         text = mask_text(path, label, height, width)
-        if box is None:
-            dropped += 1
-            continue
         if not text:
             images.labels[row] &= ~MASKS
         table.images.append(row)
         ids.append(label.id)
         categories.append(label.category_id)
         boxes.extend(box)
-        areas.append(label.bbox[2] * label.bbox[3] if label.area is None else label.area)
+        areas.append(box_width * box_height if label.area is None else label.area)
         crowds.append(bool(label.iscrowd))
         table.texts.append(text)
     return dropped
@@ -316,14 +317,6 @@ def unique_ids(path: Path, categories: Sequence[JsonCategory | JsonPanopticCateg
         twice = next(number for number in ids if ids.count(number) > 1)
         raise UserError(f"{path}: category id {twice} is there twice; give every category its own id")
     return frozenset(ids)
-
-
-def clipped_box(label: JsonObject, height: int, width: int) -> tuple[float, float, float, float] | None:
-    """The box as xyxy inside the image, pixels, or ``None`` where nothing of it is."""
-    left, top, box_width, box_height = label.bbox
-    x1, x2 = (min(max(x, 0.0), float(width)) for x in (left, left + box_width))
-    y1, y2 = (min(max(y, 0.0), float(height)) for y in (top, top + box_height))
-    return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
 
 
 def _read_panoptic(path: Path, images: _Images, table: _Table) -> dict[int, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor
 
-from yolor_mtl.records import Annotations, Sample, View
+from yolor_mtl.records import Annotations, ObjectLabel, Sample, View
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,32 @@ class Columns:
     objects: dict[str, Tensor] | None = None
     maps: dict[str, Tensor] = field(default_factory=dict)
     texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def trainable(annotations: Annotations) -> Annotations:
+    """The labels as training takes them.
+
+    Boxes end at the picture's edge, and objects of which nothing is in it are left out, as if the file did not have
+    them. Scoring takes the labels as the files state them: what was published is measured on those.
+    """
+    if annotations.objects is None:
+        return annotations
+    objects: list[ObjectLabel] = []
+    for item in annotations.objects:
+        box = clipped_box(item.xyxy, annotations.height, annotations.width)
+        if box is not None:
+            objects.append(item if box == item.xyxy else replace(item, xyxy=box))
+    has_masks = all(item.segmentation is not None for item in objects)
+    return replace(annotations, objects=tuple(objects), has_masks=has_masks)
+
+
+def clipped_box(
+    xyxy: tuple[float, float, float, float], height: int, width: int
+) -> tuple[float, float, float, float] | None:
+    """The part of a box inside the picture, xyxy in pixels, or ``None`` where nothing of it is."""
+    x1, x2 = (min(max(x, 0.0), float(width)) for x in xyxy[::2])
+    y1, y2 = (min(max(y, 0.0), float(height)) for y in xyxy[1::2])
+    return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
 
 
 class Labels(Protocol):

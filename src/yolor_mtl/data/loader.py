@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.data.image import UnreadableImageError, read_image
-from yolor_mtl.data.labels import Labels
+from yolor_mtl.data.labels import Labels, trainable
 from yolor_mtl.data.mosaic import TILES, mixup, mosaic, single
 from yolor_mtl.data.schedule import VIEWS, Draw, StepSampler
 from yolor_mtl.data.transforms import AugmentConfig, assemble, map_sample, recolour, whole_cut
@@ -52,6 +52,7 @@ def load_sample(annotations: Annotations, labels: Mapping[str, Labels], view: Vi
     Raises:
         UnreadableImageError: see :func:`checked_image`.
     """
+    annotations = trainable(annotations)
     sample = Sample(image=checked_image(annotations), view=view)
     objects: dict[str, torch.Tensor] | None = None
     for task in labels.values():

@@ -16,7 +16,7 @@ from torch import Tensor
 from yolor_mtl.ops import draw
 from yolor_mtl.ops.masks import CroppedMasks
 from yolor_mtl.records import Prediction
-from yolor_mtl.tasks.base import Canvas, Task
+from yolor_mtl.tasks.base import Canvas, Judge, Task
 
 SCHEMA = 1
 """Version of :meth:`Result.to_json`."""
@@ -161,7 +161,7 @@ class Result:
         }
 
 
-def plot(image: np.ndarray, tasks: Sequence[Task], predictions: Mapping[str, Prediction]) -> Image.Image:
+def plot(image: np.ndarray, tasks: Sequence[Task | Judge], predictions: Mapping[str, Prediction]) -> Image.Image:
     """Panels of all tasks that have a prediction, in a grid, and their lines of text."""
     canvas = Canvas(image)
     for task in tasks:

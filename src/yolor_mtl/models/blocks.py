@@ -168,9 +168,9 @@ class EnlargingConv(ConvNormAct):
 class PhaseConv(nn.Module):
     """A 3x3 convolution of a doubled map, computed on the map itself.
 
-    A row of the doubled map sees two rows of the map, one of them twice; which one, its parity says. So each of the four
-    parities of row and column has a 2x2 kernel, sums of the 3x3 one's rows and columns: exact, the zeros around the map
-    included. One convolution computes all four.
+    A row of the doubled map sees two rows of the map, one of them twice; which one, its parity says. So each of the
+    four parities of row and column has a 2x2 kernel, sums of the 3x3 one's rows and columns: exact, the zeros around
+    the map included. One convolution computes all four.
 
     Args:
         conv: the 3x3 convolution, with padding 1 and a bias.
@@ -191,7 +191,7 @@ class PhaseConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, c_in, H, W) to (B, c_out, 2 H, 2 W), channels last in memory."""
         (batch, _, height, width), channels = x.shape, self.phases.out_channels // 4
-        y = self.phases(x).permute(0, 2, 3, 1)
+        y: Tensor = self.phases(x).permute(0, 2, 3, 1)
         out = y.new_empty(batch, height, 2, width, 2, channels)
         for index, part in enumerate(y.split(channels, dim=3)):
             row, column = divmod(index, 2)

@@ -70,6 +70,7 @@ class CocoEvaluation:
         max_det: int = 100,
     ) -> None:
         self._categories, self._max_det = categories, max_det
+        self._probable = all(0 <= row["score"] <= 1 for row in results)
         self.empty = all(row["iscrowd"] for row in truth)
         dataset = {
             "images": [dict(image) for image in images],
@@ -112,16 +113,21 @@ class CocoEvaluation:
             if present.size:
                 curves[name] = list(zip(steps.tolist(), present.mean(axis=1).tolist(), strict=True))
         return Details(
-            lines=[Lines(f"{what}: precision over recall", ("recall", "precision"), curves), self._calibration(what)],
+            lines=[Lines(f"{what}: precision over recall", ("recall", "precision"), curves), *self._calibration(what)],
             matrices=[self._confusion(what)],
             tables=[self._per_class(what)],
             images={number: row["f1"] for number, row in self._evaluation.image_diagnostics()["img_summary"].items()},
         )
 
-    def _calibration(self, what: str) -> Lines:
+    def _calibration(self, what: str) -> list[Lines]:
+        """Nothing for scores that cannot be read as probabilities."""
+        if not self._probable:
+            return []
         bins = [row for row in self._evaluation.calibration()["bins"] if row["count"]]
         points = [(row["avg_confidence"], row["avg_accuracy"]) for row in bins]
-        return Lines(f"{what}: calibration at IoU 0.50", ("score", "share that is right"), {"": points}, diagonal=True)
+        return [
+            Lines(f"{what}: calibration at IoU 0.50", ("score", "share that is right"), {"": points}, diagonal=True)
+        ]
 
     def _confusion(self, what: str) -> Matrix:
         names = [category.name for category in self._categories]
@@ -130,17 +136,24 @@ class CocoEvaluation:
         order = [*(place[category.id] for category in self._categories), len(place)]
         counts = np.asarray(found["matrix"]).astype(np.int64)[np.ix_(order, order)]
         title = f"{what}: what was taken for what (score over {CONFIDENT}, IoU 0.50)"
-        return confusion_matrix(title, counts[:-1], names, [*names, "missed"], SHOWN_CLASSES)
+        # The last row is what was said where no object is: without it a model that sees ghosts would look perfect.
+        return confusion_matrix(title, counts, [*names, "background"], [*names, "missed"], SHOWN_CLASSES, len(names))
 
     def _per_class(self, what: str) -> Breakdown:
+        """The twelve numbers of each class that occurs, without the recalls of few results."""
+        few = {f"AR{limit}" for limit in (1, 10)} - {f"AR{self._max_det}"}
         rows: list[tuple[str, Sequence[float]]] = []
-        for index, category in enumerate(self._categories):
-            values = self._precision[:, :, index, 0, 2]
-            if (values > -1).any():
-                recall = self._recall[:, index, 0, 2]
-                rows.append((category.name, (_mean(values), _mean(values[0]), _mean(values[5]), _mean(recall))))
+        headings: Sequence[str] = ()
+        # The evaluation's arrays are in the order of the ids, whatever that of the classes is.
+        for index, category in enumerate(sorted(self._categories, key=lambda category: category.id)):
+            own = slice(index, index + 1)
+            numbers = _summary(self._precision[:, :, own], self._recall[:, own], self._max_det)
+            if numbers["AP"] > -1:
+                kept = {name: value for name, value in numbers.items() if name not in few}
+                headings = tuple(kept)
+                rows.append((category.name, tuple(kept.values())))
         rows.sort(key=lambda row: -row[1][0])
-        return Breakdown(f"{what}, class by class", ("class", "AP", "AP50", "AP75", f"AR{self._max_det}"), rows)
+        return Breakdown(f"{what}, class by class", ("class", *headings), rows)
 
 
 def _summary(precision: np.ndarray, recall: np.ndarray, max_det: int) -> dict[str, float]:

@@ -64,7 +64,7 @@ class Details:
     Attributes:
         lines: diagrams.
         matrices: confusions.
-        tables: numbers class by class.
+        tables: numbers class by class, then by larger groups.
         images: image id -> how good its answer is; only the order counts.
     """
 
@@ -73,20 +73,42 @@ class Details:
     tables: Sequence[Breakdown] = ()
     images: Mapping[int, float] = field(default_factory=dict)
 
+    def by_class(self) -> dict[str, dict[str, float]]:
+        """The first table as class -> heading -> number; empty without one."""
+        if not self.tables:
+            return {}
+        headings = self.tables[0].columns[1:]
+        return {
+            name: {heading: float(value) for heading, value in zip(headings, values, strict=True)}
+            for name, values in self.tables[0].rows
+        }
 
-def confusion_matrix(title: str, counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], most: int) -> Matrix:
-    """Shares of each row of the ``most`` fullest rows and of their columns.
+
+def confusion_matrix(
+    title: str,
+    counts: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    most: int,
+    classes: int | None = None,
+) -> Matrix:
+    """Shares of each row of the ``most`` fullest classes and of their columns.
 
     Args:
         title: what it shows.
-        counts: (R, C); column r belongs to row r, further columns (no class) are kept.
+        counts: (R, C); column r belongs to row r. Rows and columns behind the classes (no class) are kept.
         rows: R names.
         columns: C names.
         most: greatest number of classes.
+        classes: number of rows that are classes; R by default.
     """
-    fullest = np.argsort(-counts.sum(axis=1), kind="stable")[:most]
-    fullest = fullest[counts[fullest].sum(axis=1) > 0]
-    extra = np.arange(len(rows), len(columns))
-    part = counts[np.ix_(fullest, [*fullest, *extra])].astype(float)
-    shares = part / np.maximum(counts[fullest].sum(axis=1, keepdims=True), 1)
-    return Matrix(title, [rows[i] for i in fullest], [columns[i] for i in (*fullest, *extra)], shares)
+    classes = len(rows) if classes is None else classes
+    totals = counts.sum(axis=1)
+    # A class that nothing is labelled as, but that is said where nothing is, belongs to the picture too.
+    seen = totals[:classes] + counts[classes:, :classes].sum(axis=0)
+    fullest = np.argsort(-seen, kind="stable")[:most]
+    fullest = fullest[seen[fullest] > 0]
+    down = [*fullest.tolist(), *range(classes, len(rows))]
+    across = [*fullest.tolist(), *range(classes, len(columns))]
+    shares = counts[np.ix_(down, across)].astype(float) / np.maximum(totals[down, None], 1)
+    return Matrix(title, [rows[i] for i in down], [columns[i] for i in across], shares)

@@ -73,7 +73,10 @@ def boxes(image: np.ndarray, xyxy: np.ndarray, labels: Sequence[str], tints: Seq
     pen = ImageDraw.Draw(picture)
     side = max(picture.size)
     line, letters = max(1, round(side / 320)), font(side / 42)
-    for box, label, tint in reversed(list(zip(xyxy.tolist(), labels, tints, strict=True))):
+    # Labels and result files may say anything; what lies further outside than the line is wide is not seen.
+    limits = np.array([*picture.size, *picture.size]) + line
+    inside = np.clip(np.nan_to_num(xyxy), -line, limits)
+    for box, label, tint in reversed(list(zip(inside.tolist(), labels, tints, strict=True))):
         left, top, right, bottom = box
         pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=tint, width=line)
         _label(pen, label, (left, top), letters, tint, picture.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,30 +12,78 @@ from pycocotools import mask as coco_mask
 
 from yolor_mtl.records import Segmentation
 
+_MAX_DIGITS = 7  # Of five bits: more than any image's pixels need.
+
+
+def run_lengths(counts: str | bytes) -> np.ndarray:
+    """Runs of a compressed RLE, (runs,) int64, in pixels: background, mask, background...
+
+    Raises:
+        ValueError: the text is no compressed RLE.
+    """
+    text = counts.encode() if isinstance(counts, str) else counts
+    digits = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
+        raise ValueError("counts: not a compressed RLE")
+    # A number is some digits of five bits, lowest first; bit 32 says that more follow, and bit 16 of the
+    # last one is the sign.
+    last = np.flatnonzero(digits & 32 == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    lengths = last - first + 1
+    if lengths.max() > _MAX_DIGITS:
+        raise ValueError("counts: not a compressed RLE")
+    places = np.arange(len(digits)) - np.repeat(first, lengths)
+    numbers = np.add.reduceat((digits & 31) << (5 * places), first)
+    numbers -= np.where(digits[last] & 16, np.int64(1) << (5 * lengths), 0)
+    # From the fourth on, a number is the difference to the run two before it.
+    for start in (1, 2):
+        numbers[start::2] = np.cumsum(numbers[start::2])
+    return np.asarray(numbers)
+
+
+def check_rle(size: Sequence[int], counts: str | bytes | Sequence[int], height: int, width: int) -> None:
+    """Refuses an RLE that does not describe every pixel of an image of that size exactly once.
+
+    pycocotools trusts the numbers: with too many pixels it writes outside its memory, with too few it hands out what
+    that memory held before.
+
+    Raises:
+        ValueError: another size, no RLE, or runs that are negative or do not add up to the image's pixels.
+    """
+    if list(size) != [height, width]:
+        raise ValueError(f"RLE of size {list(size)}, but the image's [height, width] is {[height, width]}")
+    # Python's own numbers: no sum of them wraps around.
+    runs = run_lengths(counts).tolist() if isinstance(counts, str | bytes) else counts
+    if not len(runs) or min(runs) < 0 or sum(runs) != height * width:
+        raise ValueError(f"counts do not describe the {height * width} pixels of the image")
+
 
 def segmentation_to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
     """One compressed RLE ``{"size", "counts": bytes}`` from polygons (parts are united) or any RLE.
 
     Raises:
-        ValueError: not a segmentation of an image of that size.
+        ValueError: not a segmentation of an image of that size; see :func:`check_rle`.
     """
     if isinstance(segmentation, dict):
-        if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"RLE of size {segmentation['size']} in an image of {[height, width]}")
-        if isinstance(segmentation["counts"], list):
-            if sum(segmentation["counts"]) != height * width:
-                raise ValueError("RLE counts do not add up to the image's pixels")
-            return dict(coco_mask.frPyObjects(segmentation, height, width))
         counts = segmentation["counts"]
+        check_rle(segmentation["size"], counts, height, width)
+        if isinstance(counts, list):
+            return dict(coco_mask.frPyObjects(segmentation, height, width))
         return {"size": [height, width], "counts": counts.encode() if isinstance(counts, str) else counts}
     parts = [part for part in segmentation if len(part) >= 6]
     if not parts:
         raise ValueError("no polygon of three points or more")
+    if any(len(part) % 2 for part in parts):
+        raise ValueError("a polygon with an odd number of coordinates")
     return dict(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
 
 
 def decode_segmentation(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
-    """Mask (height, width) uint8 of zeros and ones, pycocotools' rasterisation."""
+    """Mask (height, width) uint8 of zeros and ones, pycocotools' rasterisation.
+
+    Raises:
+        ValueError: see :func:`segmentation_to_rle`.
+    """
     return np.asarray(coco_mask.decode(segmentation_to_rle(segmentation, height, width)))
 
 
@@ -54,8 +102,11 @@ class CroppedMasks:
     crops: Sequence[np.ndarray]
 
     @classmethod
-    def from_dense(cls, size: tuple[int, int], masks: Sequence[np.ndarray]) -> CroppedMasks:
-        """From masks (height, width) bool, each cut to its own extent."""
+    def from_dense(cls, size: tuple[int, int], masks: Iterable[np.ndarray]) -> CroppedMasks:
+        """From masks (height, width) bool or of zeros and ones, each cut to its own extent and let go at once.
+
+        ``masks`` may make them one by one: no more than one of them is held beside the crops.
+        """
         corners: list[tuple[int, int]] = []
         crops: list[np.ndarray] = []
         for mask in masks:
@@ -63,7 +114,8 @@ class CroppedMasks:
             if not len(rows):
                 rows = columns = np.zeros(1, dtype=int)
             corners.append((int(columns[0]), int(rows[0])))
-            crops.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+            # A copy, whatever the type: a view would keep the whole mask alive.
+            crops.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(bool))
         return cls(size, corners, crops)
 
     def __len__(self) -> int:

@@ -78,7 +78,7 @@ def matrix(diagram: Matrix) -> str:
     axes.imshow(diagram.values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(width), diagram.columns, rotation=90, fontsize=7)
     axes.set_yticks(range(height), diagram.rows, fontsize=7)
-    axes.set_xlabel("the model", fontsize=8)
+    axes.set_xlabel("the answers", fontsize=8)
     axes.set_ylabel("the labels", fontsize=8)
     for row, column in np.argwhere(diagram.values >= 0.1):
         share = diagram.values[row, column]

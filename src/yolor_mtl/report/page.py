@@ -22,9 +22,9 @@ class Example:
 
     Attributes:
         title: for example the file's name.
-        answer: what the model says, drawn.
+        answer: what the model, or who else answered, says, drawn.
         truth: what the labels say, drawn; ``None`` without labels.
-        caption: the model's sentence.
+        caption: the answer's sentence.
         references: the labels' sentences.
         note: for example a score.
     """
@@ -66,6 +66,7 @@ class Report:
         details: what lies behind the scores, by task.
         galleries: pictures.
         failures: path -> reason of pictures that could not be read.
+        who: whose answers these are.
     """
 
     title: str
@@ -79,6 +80,7 @@ class Report:
     details: Mapping[str, Details] = field(default_factory=dict)
     galleries: Sequence[Gallery] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    who: str = "the model"
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -90,7 +92,12 @@ def write_report(report: Report, path: Path) -> None:
         report=report,
         curves=_curves(report),
         diagrams=[lines(diagram) for details in report.details.values() for diagram in details.lines],
-        matrices=[matrix(diagram) for details in report.details.values() for diagram in details.matrices],
+        matrices=[
+            matrix(diagram)
+            for details in report.details.values()
+            for diagram in details.matrices
+            if diagram.values.size  # without a class there is nothing to draw
+        ],
         tables=[table for details in report.details.values() for table in details.tables],
         groups=_groups(report.scores),
         picture=_data_url,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, get_args, runtime_checkable
 
@@ -231,27 +231,21 @@ class Task:
     breaks: Mapping[str, str] = field(default_factory=dict)
     on: Callable[[LabelSpace], tuple[Scoring, Show]] | None = None
 
-    def judged_on(self, data: LabelSpace) -> Task:
-        """The task as data of these classes sees it: its metric takes this task's answers and scores them in the
-        data's classes, in which ``truth`` and ``show`` speak too.
+    def judged_on(self, data: LabelSpace) -> Judge:
+        """How data of these classes sees the task: the metric takes this task's answers and scores them in the data's
+        classes, in which the labels are drawn too.
 
         Raises:
             UserError: there is no way from the task's classes to the data's.
         """
         if self.on is None:
-            return self
-        scoring, show = self.on(data)
-        return replace(self, scoring=scoring, show=show)
+            return Judge(self.name, self.scoring, self.show)
+        return Judge(self.name, *self.on(data))
 
     @property
     def metric(self) -> Callable[[], Metric]:
         """Makes a fresh metric."""
         return self.scoring.metric
-
-    @property
-    def truth(self) -> Answers:
-        """The labels of an image that the metric evaluates, as the perfect answer."""
-        return self.scoring.truth
 
 
 def view_named(name: str, key: str) -> View:
@@ -405,12 +399,29 @@ class Scoring:
         truth: the labels as the perfect answer.
         read: a folder of result files in COCO's formats to the answers in it; ``None`` where it has none of this task.
         decoding: what of the thresholds shapes its answers, in words, for ``protocol``; empty where nothing does.
+        labels: the file that holds its labels, with ``<split>`` for the split's name; for messages.
     """
 
     metric: Callable[[], Metric]
     truth: Answers
     read: Callable[[Path], Answers | None]
     decoding: Callable[[DecodeOptions], str] = lambda options: ""
+    labels: str = ""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How a task's answers are scored and drawn in a data set's classes; needs no network.
+
+    Attributes:
+        name: the task.
+        scoring: metric, perfect answers, and the reader of result files.
+        show: pictures.
+    """
+
+    name: str
+    scoring: Scoring
+    show: Show
 
 
 @dataclass(frozen=True)
@@ -427,6 +438,9 @@ class TaskKind:
         answering: the block to one without what only training needs.
         variants: forms of its head that are worth comparing, by name: changes to the block.
         implicit: the block to whether its key ``implicit`` means something; by default it is the network's choice.
+        show: the classes to how answers in them are drawn, where there is no network; ``None`` draws nothing.
+        results: the names of the result files that its metric writes; the pictures that one lists lie in a folder of
+            its stem (``panoptic/`` beside ``panoptic.json``).
     """
 
     config: type[Any]
@@ -438,3 +452,5 @@ class TaskKind:
     answering: Callable[[Any], Any] = lambda block: block
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     implicit: Callable[[Any], bool] = lambda block: hasattr(block, "implicit")
+    show: Callable[[LabelSpace], Show] | None = None
+    results: tuple[str, ...] = ()

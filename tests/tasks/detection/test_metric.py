@@ -2,8 +2,10 @@
 
 import json
 import pickle
+import tempfile
 from pathlib import Path
 
+import coco_builder as coco
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from coco_reference import SPACE, Labels, coco_truth, guesses, labelled, real_la
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yolor_mtl.data.coco import open_coco
 from yolor_mtl.ops.coco_eval import CocoEvaluation
 from yolor_mtl.records import Annotations, LabelSpace, Prediction
 from yolor_mtl.tasks.detection.metric import BoxMetric
@@ -147,6 +150,38 @@ def test_odd_cases_score_as_pycocotools_scores_them(images: list) -> None:
         assert numbers == {}
     else:
         expected = twelve_numbers(coco_truth(labels, SPACE), results(pairs, SPACE), "bbox")
+        assert list(numbers.values()) == pytest.approx(expected, abs=1e-9)
+
+
+raw_boxes = st.tuples(st.integers(-30, 90), st.integers(-30, 70), st.integers(-3, 60), st.integers(-3, 60))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(raw_boxes, st.integers(0, 1), st.booleans(), st.floats(0, 1)), min_size=1, max_size=6))
+def test_labels_are_scored_as_the_file_states_them(rows: list) -> None:
+    """From the file to the numbers: boxes that leave the picture, without area or with a negative side, and crowds."""
+    categories = coco.classes(cat=1, dog=2)
+    things = [
+        coco.thing(n, n % 2, c + 1, bbox=list(b), iscrowd=int(crowd), area=b[2] * b[3])
+        for n, (b, c, crowd, _) in enumerate(rows, start=1)
+    ]
+    truth = coco.instances([coco.image(k, width=80, height=60) for k in (0, 1)], things, categories)
+    with tempfile.TemporaryDirectory() as folder:
+        data = open_coco(coco.split(Path(folder), "val", instances=truth), ["val"], cache=False)
+        labels = [data.annotations(index) for index in range(len(data))]
+    found = [
+        (
+            label,
+            prediction([(np.array(o.xyxy) + (n % 3), rows[o.id - 1][3], o.category) for n, o in enumerate(objects)]),
+        )
+        for label in labels
+        for objects in [label.objects or ()]
+    ]
+    numbers = scored(found, data.space).compute()
+    if all(row["iscrowd"] for row in things):
+        assert numbers == {}
+    else:
+        expected = twelve_numbers(truth, results(found, data.space), "bbox")
         assert list(numbers.values()) == pytest.approx(expected, abs=1e-9)
 
 

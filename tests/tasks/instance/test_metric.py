@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import coco_builder as coco
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from yolor_mtl.data.coco import open_coco
 from yolor_mtl.ops.coco_eval import CocoEvaluation
 from yolor_mtl.ops.masks import CroppedMasks, decode_segmentation
 from yolor_mtl.records import Annotations, LabelSpace, Prediction
@@ -127,6 +129,17 @@ def test_masks_of_another_size_are_refused() -> None:
     answer = prediction([(np.ones((6, 8), bool), 0.5, 0)], labelled(1, height=6, width=8))
     with pytest.raises(ValueError, match=r"masks of \(6, 8\) for image 1 of \(60, 80\)"):
         MaskMetric(SPACE).update(answer, label)
+
+
+def test_an_object_whose_box_has_no_area_keeps_its_mask(tmp_path: Path) -> None:
+    things = [coco.thing(1, 1, bbox=[2, 3, 10, 0]), coco.thing(2, 1, bbox=[90, 3, 10, 8]), coco.thing(3, 1)]
+    truth = coco.instances([coco.image(1)], things)
+    data = open_coco(coco.split(tmp_path, "val", instances=truth), ["val"], cache=False)
+    label = data.annotations(0)
+    found = [(label, true_masks(label)[:1])]
+    expected = twelve_numbers(truth, results(found, data.space), "segm")
+    assert list(scored(found, data.space).compute().values()) == pytest.approx(expected, abs=1e-9)
+    assert 0 < expected[0] < 0.5  # two of three are missed
 
 
 rectangles = st.tuples(st.integers(0, 40), st.integers(0, 30), st.integers(0, 39), st.integers(0, 29))

@@ -126,6 +126,7 @@ def _scoring(space: LabelSpace) -> Scoring:
         caption_truth,
         lambda folder: read_captions(folder),
         lambda options: "greedy" if options.beam == 1 else f"beam {options.beam}",
+        "annotations/captions_<split>.json",
     )
 
 
@@ -256,4 +257,6 @@ KIND = TaskKind(
     needs=("vocabulary",),
     learn=_learn,
     implicit=lambda config: "implicit" in _kind(config).keys,
+    show=lambda space: CaptionShow(),
+    results=("captions.json",),
 )

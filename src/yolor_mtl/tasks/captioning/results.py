@@ -5,19 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolor_mtl.records import Annotations, Prediction
-from yolor_mtl.tasks.base import Answers
-from yolor_mtl.tasks.results import by_image, read_entries
+from yolor_mtl.tasks.results import Entry, FileAnswers, read_results
 
 
-def read_captions(folder: Path) -> Answers | None:
-    """``captions.json``: COCO's list of ``image_id`` and ``caption``; an image without one is answered with nothing."""
-    entries = read_entries(folder / "captions.json", ("image_id", "caption"))
-    if entries is None:
+class CaptionEntry(Entry, gc=False):
+    """An entry of ``captions.json``."""
+
+    caption: str
+
+
+def read_captions(folder: Path) -> FileAnswers | None:
+    """``captions.json``: COCO's list of ``image_id`` and ``caption``; an image without one is answered with nothing.
+
+    Raises:
+        UserError: it is not such a list, or has two captions of one image.
+    """
+    file = read_results(folder / "captions.json", list[CaptionEntry])
+    if file is None:
         return None
-    found = by_image(entries)
+    file.check_single()
 
     def answer(annotations: Annotations) -> Prediction:
-        mine = found.get(annotations.image_id)
-        return {"text": str(mine[0]["caption"]) if mine else "", "score": 1.0}
+        texts = [file.entries[number].caption for number in file.of(annotations.image_id)]
+        return {"text": "".join(texts), "score": 1.0}
 
-    return answer
+    return FileAnswers(file, answer)

@@ -10,7 +10,7 @@ from yolor_mtl.config import fill
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks.base import Branch, Scoring, Task, TaskKind, term_name, view_named
-from yolor_mtl.tasks.detection.decode import DetectionDecode
+from yolor_mtl.tasks.detection.decode import DetectionDecode, box_words
 from yolor_mtl.tasks.detection.head import DetectionHead
 from yolor_mtl.tasks.detection.labels import DetectionLabels
 from yolor_mtl.tasks.detection.loss import DetectionLoss
@@ -114,7 +114,13 @@ def _answering(config: DetectionConfig) -> DetectionConfig:
 
 
 def _scoring(space: LabelSpace) -> Scoring:
-    return Scoring(lambda: BoxMetric(space), box_truth, lambda folder: read_boxes(folder, space))
+    return Scoring(
+        lambda: BoxMetric(space),
+        box_truth,
+        lambda folder: read_boxes(folder, space),
+        box_words,
+        "annotations/instances_<split>.json",
+    )
 
 
 def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
@@ -153,4 +159,13 @@ def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, Featu
     )
 
 
-KIND = TaskKind(DetectionConfig, _features, _build, _scoring, needs=("things",), answering=_answering)
+KIND = TaskKind(
+    DetectionConfig,
+    _features,
+    _build,
+    _scoring,
+    needs=("things",),
+    answering=_answering,
+    show=DetectionShow,
+    results=("detections.json",),
+)

@@ -17,6 +17,14 @@ CANDIDATES = 3000
 """Greatest number of scored boxes that go into suppression: bounds its time on untrained networks."""
 
 
+def box_words(options: DecodeOptions) -> str:
+    """How boxes are chosen, in words."""
+    return (
+        f"scores over {options.conf:g}, the weaker of two boxes of a class over IoU {options.iou:g} dropped, "
+        f"at most {options.max_det} boxes a picture"
+    )
+
+
 class DetectionDecode:
     """Boxes from one branch.
 

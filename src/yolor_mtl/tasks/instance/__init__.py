@@ -10,6 +10,7 @@ from yolor_mtl.config import fill
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks.base import Scoring, Task, TaskKind, term_name, view_named
+from yolor_mtl.tasks.detection.decode import box_words
 from yolor_mtl.tasks.instance.decode import InstanceDecode
 from yolor_mtl.tasks.instance.head import InstanceHead, MaskBranch
 from yolor_mtl.tasks.instance.labels import InstanceLabels
@@ -81,7 +82,13 @@ def _features(config: InstanceConfig) -> tuple[str, ...]:
 
 
 def _scoring(space: LabelSpace) -> Scoring:
-    return Scoring(lambda: MaskMetric(space), mask_truth, lambda folder: read_masks(folder, space))
+    return Scoring(
+        lambda: MaskMetric(space),
+        mask_truth,
+        lambda folder: read_masks(folder, space),
+        lambda options: f"a mask for each box, cut to it: {box_words(options)}",
+        "annotations/instances_<split>.json",
+    )
 
 
 def _build(config: InstanceConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
@@ -116,4 +123,6 @@ KIND = TaskKind(
     _scoring,
     needs=("things",),
     answering=lambda config: replace(config, branches=[]),
+    show=lambda space: InstanceShow(),
+    results=("segmentations.json",),
 )

@@ -10,9 +10,9 @@ from yolor_mtl.tasks.detection.truth import box_truth, single_objects
 def mask_truth(annotations: Annotations) -> Prediction:
     """Boxes, scores and classes as :func:`box_truth`, and ``masks``; every object must have a segmentation."""
     size = (annotations.height, annotations.width)
-    dense = [
-        decode_segmentation(item.segmentation, *size).astype(bool)
+    masks = (
+        decode_segmentation(item.segmentation, *size)
         for item in single_objects(annotations)
         if item.segmentation is not None
-    ]
-    return {**box_truth(annotations), "masks": CroppedMasks.from_dense(size, dense)}
+    )
+    return {**box_truth(annotations), "masks": CroppedMasks.from_dense(size, masks)}

@@ -27,6 +27,14 @@ class MergeRule:
     stuff_share: float = 0.005
 
 
+def merge_words(rule: MergeRule) -> str:
+    """The thresholds of the merge, in words."""
+    return (
+        f"masks with scores from {rule.conf:g} on, best first, where at least {rule.visible:.0%} of one is still free; "
+        f"then stuff, where a kind covers at least {rule.stuff_share:.2%} of the picture"
+    )
+
+
 class PanopticDecode:
     """Has no head: merges what instance and semantic segmentation say."""
 

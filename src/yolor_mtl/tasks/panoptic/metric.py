@@ -145,6 +145,11 @@ def _stretches(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, np.diff(starts, append=begins.size)
 
 
+def segment_ids(ids: np.ndarray) -> set[int]:
+    """The ids in a map (H, W) int of segment ids, without :data:`VOID`."""
+    return set(ids.ravel()[_stretches(ids)[0]].tolist()) - {VOID}
+
+
 class PanopticMetric:
     """PQ, SQ and RQ.
 
@@ -192,7 +197,7 @@ class PanopticMetric:
             stuff = {place for place, category in enumerate(self._classes) if not category.isthing}
             answer, categories = translated(answer, categories, self._translation, stuff)
         matches = match_segments(panoptic_map(annotations), annotations.panoptic, answer, categories)
-        present = set(answer.ravel()[_stretches(answer)[0]].tolist()) - {VOID}
+        present = segment_ids(answer)
         segments = [
             {"id": number, "category_id": self._classes[category].id}
             for number, category in categories.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from yolor_mtl.data.coco import panoptic_pixels
@@ -17,16 +18,20 @@ class PanopticShow:
 
     def __init__(self, space: LabelSpace) -> None:
         self.names = space.semantic_names
+        self.things = [category.isthing for category in space.semantic]
 
     def draw(self, canvas: Canvas, prediction: Prediction) -> None:
         """Adds the panel ``panoptic``; things in the colours of objects, stuff in those of its class."""
         panel = canvas.image.copy()
         everything = (slice(0, panel.shape[0]), slice(0, panel.shape[1]))
         entries = []
+        ids = np.asarray(prediction["map"])
         for segment in prediction["segments"]:
-            tint = draw.colour(segment["id"] - 1 if segment["isthing"] else segment["category"])
-            draw.paint(panel, everything, prediction["map"] == segment["id"], tint, 0.6)
-            entries.append((segment["area"], self.names[segment["category"]], tint))
+            # A result file says neither what is a thing nor how large a segment is.
+            tint = draw.colour(segment["id"] - 1 if self.things[segment["category"]] else segment["category"])
+            covered = ids == segment["id"]
+            draw.paint(panel, everything, covered, tint, 0.6)
+            entries.append((int(covered.sum()), self.names[segment["category"]], tint))
         largest = sorted(entries, reverse=True)[:6]
         canvas.panels["panoptic"] = draw.legend(panel, [(name, tint) for _, name, tint in largest])
 

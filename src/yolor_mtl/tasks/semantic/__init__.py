@@ -98,6 +98,7 @@ def _scoring(space: LabelSpace, answers: LabelSpace | None = None) -> Scoring:
         lambda annotations: map_truth(annotations, space),
         lambda folder: read_maps(folder, space),
         lambda options: "the class with the greatest logit at the picture's own size",
+        "annotations/panoptic_<split>.json or the maps in stuffthingmaps/<split>/",
     )
 
 
@@ -150,4 +151,5 @@ KIND = TaskKind(
     needs=("semantic",),
     answering=lambda config: replace(config, branches=[]),
     variants=VARIANTS,
+    show=SemanticShow,
 )

@@ -134,7 +134,10 @@ class SemanticMetric:
         return float(counts[row == column].sum() / max(counts.sum(), 1))
 
     def write(self, folder: Path) -> list[Path]:
-        """Nothing: COCO has no result format for whole semantic maps, and ``predict`` writes them as pictures."""
+        """Nothing: ``predict`` writes maps, as PNGs, and no map is kept here.
+
+        COCO's stuff task has a result format, an RLE for each class of an image; ours are PNGs, written and read.
+        """
         return []
 
 
