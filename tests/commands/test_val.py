@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -125,3 +126,29 @@ def test_nothing_labelled_is_refused(command: runs.Command, scenes: Path, tmp_pa
     assert said.code == 0
     assert "not scored: semantic: no picture of split val is labelled for it; captioning: no picture" in said.out
     assert "PQ over" not in said.out
+
+
+def test_another_model_beside(command: runs.Command, given: list[str], trained: Path, tmp_path: Path) -> None:
+    said = command(*given, f"out={tmp_path}", f"beside={trained}", "extremes=0")
+    assert said.code == 0
+    scores = json.loads((tmp_path / "metrics.json").read_text())
+    (row,) = re.findall(r"box/AP .*", said.out)
+    assert re.findall(r"\d\.\d{3}", row) == [f"{scores['box/AP']:.3f}"] * 2
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 3
+    assert page.count(f'<span class="who">{trained}</span>') == 1
+
+
+def test_what_cannot_stand_beside(
+    command: runs.Command, given: list[str], trained: Path, scenes: Path, tmp_path: Path
+) -> None:
+    said = command("val", "predictions=groundtruth", f"data={scenes}", f"beside={trained}", f"out={tmp_path}")
+    assert (said.code, "beside=" in said.err, "model=" in said.err) == (2, True, True)
+    coco = tmp_path / "annotations"
+    shutil.copytree(scenes / "annotations", coco)
+    (tmp_path / "val").symlink_to(scenes / "val")
+    for file in coco.glob("*_val.json"):
+        file.write_text(file.read_text().replace('"person"', '"human"'))
+    said = command("val", f"model={trained}", f"data={tmp_path}", f"beside={trained}", f"out={tmp_path / 'out'}")
+    assert said.code == 2
+    assert f"beside={trained} cannot be scored on this data" in said.err

@@ -67,12 +67,12 @@ def test_answers_beside_labels(data: CocoDataset) -> None:
     judges = judges_of(TASKS, data.space)
     assert [judge.name for judge in judges] == list(TASKS)
     drawer = answer_drawer(judges, {judge.name: judge.scoring.truth for judge in judges}, DecodeOptions())
-    drawn = list(examples(data, labelled_first(data, judges, 2), judges, drawer))
+    drawn = list(examples(data, labelled_first(data, judges, 2), judges, {"the answers": drawer}))
     assert len(drawn) == 2
     for example in drawn:
         assert example.truth is not None
-        assert example.answer.tobytes() == example.truth.tobytes()
-        assert example.caption == example.references[0]
+        assert example.answers[0].picture.tobytes() == example.truth.tobytes()
+        assert example.answers[0].caption == example.references[0]
 
 
 def test_pictures_that_are_not_there_are_left_out(data: CocoDataset, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_pictures_that_are_not_there_are_left_out(data: CocoDataset, tmp_path: P
     try:
         judges = judges_of(["captioning"], data.space)
         drawer = answer_drawer(judges, {"captioning": judges[0].scoring.truth}, DecodeOptions())
-        assert list(examples(data, [0, 1], judges, drawer)) == []
+        assert list(examples(data, [0, 1], judges, {"the answers": drawer})) == []
     finally:
         moved.rename(images)
 
@@ -94,6 +94,6 @@ def test_segments_of_a_result_file_are_drawn_as_those_of_the_labels(data: CocoDa
         truth = judge.scoring.truth(annotations)
         return {**truth, "segments": [{key: row[key] for key in ("id", "category")} for row in truth["segments"]]}
 
-    (example,) = examples(data, [0], [judge], answer_drawer([judge], {"panoptic": answer}, DecodeOptions()))
+    (example,) = examples(data, [0], [judge], {"me": answer_drawer([judge], {"panoptic": answer}, DecodeOptions())})
     assert example.truth is not None
-    assert example.answer.tobytes() == example.truth.tobytes()
+    assert example.answers[0].picture.tobytes() == example.truth.tobytes()

@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 from yolor_mtl.ops.details import Details as What
 from yolor_mtl.ops.details import Lines
-from yolor_mtl.report.page import Example, Gallery, Report, write_report
+from yolor_mtl.report.page import Answer, Example, Gallery, Report, write_report
 
 CHROMIUM = shutil.which("chromium")
 
@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium")
 @pytest.mark.parametrize("width", [1240, 390])
 def test_report(tmp_path: Path, width: int) -> None:
     picture = Image.new("RGB", (640, 480), "teal")
-    example = Example("a.jpg", picture, picture, "a dog", ["a dog on the grass"])
+    example = Example("a.jpg", [Answer("the model", picture, "a dog")], picture, ["a dog on the grass"])
     report = Report(
         "nano on scenes",
         scores={"box/AP": 0.5},

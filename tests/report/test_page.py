@@ -10,7 +10,7 @@ from PIL import Image
 
 from yolor_mtl.ops.details import Details, Matrix
 from yolor_mtl.report.curves import curve, smoothed
-from yolor_mtl.report.page import Example, Gallery, Report, write_report
+from yolor_mtl.report.page import Answer, Example, Gallery, Report, write_report
 
 HOSTILE = '<script>alert("1")</script>'
 SCORES = {"box/AP": 0.1234, "box/AP50": -1.0, "panoptic/PQ": 0.25, "fitness": 0.5}
@@ -57,8 +57,14 @@ def page(tmp_path: Path) -> Page:
             Gallery(
                 f"Pictures {HOSTILE}",
                 [
-                    Example(f"{HOSTILE}.jpg", picture, picture, f"a dog {HOSTILE}", [f"a cat {HOSTILE}"], note=HOSTILE),
-                    Example("plain.jpg", picture),
+                    Example(
+                        f"{HOSTILE}.jpg",
+                        [Answer(f"me {HOSTILE}", picture, f"a dog {HOSTILE}"), Answer("other", picture)],
+                        picture,
+                        [f"a cat {HOSTILE}"],
+                        note=HOSTILE,
+                    ),
+                    Example("plain.jpg", [Answer("me", picture)]),
                 ],
             )
         ],
@@ -89,7 +95,7 @@ def test_all_scores_and_pictures(page: Page) -> None:
         "plain.jpg",
     ):
         assert text in page.words
-    assert page.tags.count("img") == 3
+    assert page.tags.count("img") == 4
     assert page.tags.count("svg") == 3
 
 
@@ -130,8 +136,15 @@ def test_a_matrix_without_classes_is_left_out(tmp_path: Path) -> None:
 
 def test_who_answers(tmp_path: Path) -> None:
     picture = Image.new("RGB", (8, 6))
-    report = Report("r", galleries=[Gallery("g", [Example("a.jpg", picture)])], who="the answers")
+    answers = [Answer("the answers", picture), Answer("scenes-nano", picture)]
+    report = Report(
+        "r",
+        galleries=[Gallery("g", [Example("a.jpg", answers)])],
+        scores={"box/AP": 0.25},
+        shown=["box/AP"],
+        beside={"scenes-nano": {"box/AP": 0.5625}},
+    )
     write_report(report, tmp_path / "report.html")
     words = Page((tmp_path / "report.html").read_text(encoding="utf-8")).words
-    assert "the answers" in words
+    assert all(said in words for said in ("the answers", "scenes-nano: 0.562"))
     assert "the model" not in words

@@ -19,6 +19,11 @@ def test_recipes_files_and_words_in_this_order(tmp_path: Path) -> None:
     assert train_config({}, recipe="demo").minutes == 8
 
 
+def test_a_shipped_recipe_by_name() -> None:
+    config = train_config({"config": "scenes-nano", "batch": 5})
+    assert (config.imgsz, config.batch, config.augment.mosaic) == (384, 5, 0.0)
+
+
 def test_a_resumed_run_keeps_its_configuration(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(to_yaml(train_config({"epochs": 9, "lr": 0.5}, {"trunk": {"width": 0.1}})))
     for resume in (tmp_path, tmp_path / "last.ckpt"):
@@ -44,6 +49,7 @@ def test_a_resumed_run_keeps_its_configuration(tmp_path: Path) -> None:
         ({"augment": {"mosiac": 1}}, ["augment.mosiac", "did you mean 'mosaic'"]),
         ({"augment": 1}, ["augment"]),
         ({"config": "absent.yaml"}, ["absent.yaml"]),
+        ({"config": "scenes-nanno"}, ["scenes-nanno", "did you mean 'scenes-nano'"]),
     ],
 )
 def test_refused(given: dict[str, Any], parts: list[str]) -> None:

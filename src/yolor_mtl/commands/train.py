@@ -9,12 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from yolor_mtl.commands.common import data_root, make_predictor, report_failures
-from yolor_mtl.commands.val import build_report, print_scores, run_evaluation
+from yolor_mtl.commands.scoring import build_report, load_rival, print_beside, print_scores, run_evaluation, run_rival
 from yolor_mtl.config import parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
+from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
+from yolor_mtl.tasks.base import EVALUATION
 from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
 from yolor_mtl.training.progress import clock
@@ -63,12 +65,15 @@ def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int
     """Trains, scores the best weights and writes the report; the exit code and the run's folder."""
     root = data_root(config.data, console)
     open_coco(root, [*split_names(config.train), *split_names(config.val)])
+    rival = None
+    if config.beside:
+        rival = load_rival(config.beside, None, open_coco(root, split_names(config.val)), config.device, config.half)
     if anew:
         _forget_last_demo()
     result = run_training(config, root, console)
     failures = dict(result.failures)
     if result.exit_code in (0, 1):
-        failures |= _report(config, result, root, console)
+        failures |= _report(config, result, root, console, rival)
     else:
         kept = (result.out / "last.ckpt").is_file()
         hint = f"the state is kept, go on with resume={result.out}" if kept else "before the first state was kept"
@@ -77,13 +82,19 @@ def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int
     return result.exit_code or code, result.out
 
 
-def _report(config: TrainConfig, result: TrainResult, root: Path, console: Console) -> dict[str, str]:
+def _report(
+    config: TrainConfig, result: TrainResult, root: Path, console: Console, rival: Predictor | None
+) -> dict[str, str]:
     """Scores of the best weights and ``report.html``; what could not be read."""
     weights = result.out / "best.safetensors"
     predictor = make_predictor(str(weights), None, config.device, config.half, 0)
     dataset = open_coco(root, split_names(config.val))
     evaluation = run_evaluation(predictor, dataset, console, batch=config.batch, workers=config.workers)
     evaluation.write(result.out / "val")
+    rivals = []
+    if rival:
+        console.print(f"the same pictures by {config.beside}, to compare with", highlight=False)
+        rivals = [run_rival(config.beside, rival, dataset, console, EVALUATION, config.batch, config.workers)]
     losses, metrics = (read_rows(result.out / name) for name in ("losses.csv", "metrics.csv"))
     facts = [
         ("network", config.model),
@@ -92,8 +103,11 @@ def _report(config: TrainConfig, result: TrainResult, root: Path, console: Conso
         ("steps", f"{int(losses[-1]['step']) if losses else 0:,}"),
     ]
     title = f"{config.model} on {config.data}"
-    report = build_report(title, facts, predictor, dataset, evaluation, config.plots, losses=losses, metrics=metrics)
+    report = build_report(
+        title, facts, predictor, dataset, evaluation, config.plots, losses=losses, metrics=metrics, rivals=rivals
+    )
     write_report(report, result.out / "report.html")
     print_scores(console, evaluation)
+    print_beside(console, evaluation, rivals)
     console.print(f"weights, tables and report.html in {result.out}/", highlight=False)
     return evaluation.failures

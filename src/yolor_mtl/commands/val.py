@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from yolor_mtl.commands.common import (
     check_counts,
     counting,
     data_root,
     make_predictor,
-    print_table,
     report_failures,
+)
+from yolor_mtl.commands.scoring import (
+    Rival,
+    build_report,
+    galleries,
+    load_rival,
+    print_beside,
+    print_scores,
+    report_of,
+    run_evaluation,
+    run_rival,
 )
 from yolor_mtl.config import fill, parse_assignments, split_names
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.named import SCENES
-from yolor_mtl.inference.evaluator import Evaluation, Stopwatch, evaluate, evaluate_answers, judges_of
-from yolor_mtl.inference.gallery import Drawer, answer_drawer, examples, labelled_first, model_drawer
-from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.inference.evaluator import Evaluation, Stopwatch, evaluate_answers, judges_of
+from yolor_mtl.inference.gallery import answer_drawer
 from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
-from yolor_mtl.report.page import Gallery, Report, write_report
-from yolor_mtl.tasks.base import EVALUATION, DecodeOptions, Judge
+from yolor_mtl.report.page import Report, write_report
+from yolor_mtl.tasks.base import DecodeOptions
 
 
 @dataclass
@@ -53,6 +61,7 @@ class ValConfig:
         half: auto, true (bfloat16) or false (fp32).
         plots: pictures in the report.
         extremes: worst and best pictures of each task in the report.
+        beside: other weights to score on the same data and show beside the model in the report, such as scenes-nano.
         java: METEOR and SPICE too, which need Java and the package pycocoevalcap.
         vocab: the word list that was published with a ``.pt`` that writes captions.
         strict: refuse a ``.pt`` that has tensors without a place, or places without a tensor; false only warns.
@@ -77,6 +86,7 @@ class ValConfig:
     half: str = "auto"
     plots: int = 8
     extremes: int = 2
+    beside: str = ""
     java: bool = False
     vocab: str = ""
     strict: bool = True
@@ -89,12 +99,14 @@ def val(words: Sequence[str], console: Console) -> int:
     check_counts(config)
     if bool(config.model) == bool(config.predictions):
         raise UserError("give either model= (weights to run) or predictions= (a folder of results, or groundtruth)")
+    if config.beside and config.predictions:
+        raise UserError(f"beside={config.beside} goes with model=; score it by itself, or give model=")
     leads = rank_and_world()[0] == 0
     console = console if leads else Console(quiet=True)
     quiet = Console(quiet=True) if config.json else console
     dataset = open_coco(data_root(config.data, quiet), split_names(config.split), maps=config.maps)
     with process_group():
-        evaluation, report = (_val_answers if config.predictions else _val_model)(config, dataset, quiet)
+        evaluation, rivals, report = (_val_answers if config.predictions else _val_model)(config, dataset, quiet)
     if not leads:  # the first process writes, draws and tells
         return 1 if evaluation.failures else 0
     out = Path(config.out)
@@ -106,6 +118,7 @@ def val(words: Sequence[str], console: Console) -> int:
         console.print_json(data=evaluation.to_dict())
         return 1 if evaluation.failures else 0
     print_scores(console, evaluation)
+    print_beside(console, evaluation, rivals)
     written = "metrics.json and report.html" if config.predictions else "metrics.json, result files and report.html"
     console.print(f"{written} in {out}/", highlight=False)
     return report_failures(console, evaluation.failures)
@@ -115,8 +128,8 @@ def _facts(config: ValConfig) -> list[tuple[str, str]]:
     return [("data", f"{config.data} {'+'.join(split_names(config.split))}")]
 
 
-Scored = tuple[Evaluation, Callable[[], Report]]
-"""Scores, and what makes the report of them: pictures take time, and only the first process draws them."""
+Scored = tuple[Evaluation, list[Rival], Callable[[], Report]]
+"""Scores, those of others beside, and what makes the report: pictures take time, and only the first process draws."""
 
 
 def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console) -> Scored:
@@ -130,11 +143,11 @@ def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console) -> S
     judges = judges_of(evaluation.metrics, dataset.space)
 
     def report() -> Report:
-        drawer = answer_drawer(judges, evaluation.answers, DecodeOptions())
-        galleries = _galleries(dataset, judges, drawer, evaluation, config.plots, config.extremes)
-        return replace(_report_of("Evaluation", facts, evaluation), galleries=list(galleries), who="the answers")
+        drawers = {"the answers": answer_drawer(judges, evaluation.answers, DecodeOptions())}
+        pictures = galleries(dataset, judges, drawers, evaluation, config.plots, config.extremes)
+        return replace(report_of("Evaluation", facts, evaluation), galleries=list(pictures))
 
-    return evaluation, report
+    return evaluation, [], report
 
 
 def _val_model(config: ValConfig, dataset: CocoDataset, console: Console) -> Scored:
@@ -145,138 +158,15 @@ def _val_model(config: ValConfig, dataset: CocoDataset, console: Console) -> Sco
     if config.conf > 0.01:
         console.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
     options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
+    rival = load_rival(config.beside, config.tasks, dataset, config.device, config.half) if config.beside else None
     asked = config.tasks or ()
     evaluation = run_evaluation(predictor, dataset, console, options, config.batch, config.workers, config.java, asked)
+    rivals = [run_rival(config.beside, rival, dataset, console, options, config.batch, config.workers)] if rival else []
     facts = [("model", config.model), *_facts(config)]
-    return evaluation, lambda: build_report(
-        "Evaluation", facts, predictor, dataset, evaluation, config.plots, config.extremes
-    )
 
-
-def run_evaluation(
-    predictor: Predictor,
-    dataset: CocoDataset,
-    console: Console,
-    options: DecodeOptions = EVALUATION,
-    batch: int = 16,
-    workers: int = -1,
-    java: bool = False,
-    asked: Sequence[str] = (),
-) -> Evaluation:
-    """:func:`evaluate` with a progress bar."""
-    with counting(console, "evaluating", len(dataset)) as progress:
-        line = progress.task_ids[0]
-        return evaluate(
-            predictor,
-            dataset,
-            options=options,
-            batch=batch,
-            workers=workers,
-            java=java,
-            progress=lambda done: progress.advance(line, done),
-            asked=asked,
+    def report() -> Report:
+        return build_report(
+            "Evaluation", facts, predictor, dataset, evaluation, config.plots, config.extremes, rivals=rivals
         )
 
-
-def print_scores(console: Console, evaluation: Evaluation) -> None:
-    """A row for each group of scores with its protocol, and under the table what else defines them."""
-    groups: dict[str, list[str]] = {}
-    for key, value in evaluation.scores.items():
-        group, _, name = key.rpartition("/")
-        shown = "-" if value == -1 else f"{value:.3f}"
-        groups.setdefault(group or "all", []).append(f"[bold]{name}[/bold] {shown}")
-    rows = [
-        (
-            group,
-            "\n".join(
-                ["   ".join(values), *(f"[dim]{escape(line)}[/dim]" for line in _row_protocol(evaluation, group))]
-            ),
-        )
-        for group, values in groups.items()
-    ]
-    print_table(console, "scores", rows, ("task", ""))
-    whole = sum(evaluation.seconds.values())
-    parts = ", ".join(f"{name} {seconds:.1f} s ({seconds / whole:.0%})" for name, seconds in evaluation.seconds.items())
-    console.print(f"time: {parts}", highlight=False)
-    in_rows = {f"{group}{part}" for group in groups for part in ROW_PROTOCOL}
-    for key, said in evaluation.protocol.items():
-        text = _in_words(said)
-        if text and key not in in_rows:
-            console.print(f"[dim]{escape(f'{key}: {text}')}[/dim]", soft_wrap=True, highlight=False)
-
-
-ROW_PROTOCOL = ("", "/split", "/decoding")
-"""What of a group's protocol stands in its row: the classes or the references, the split, the decoding."""
-
-
-def _row_protocol(evaluation: Evaluation, group: str) -> list[str]:
-    """One line, or none where the protocol says nothing of the group."""
-    said = [
-        str(evaluation.protocol[f"{group}{part}"]) for part in ROW_PROTOCOL if f"{group}{part}" in evaluation.protocol
-    ]
-    return ["; ".join(said)] if said else []
-
-
-def _in_words(said: object) -> str:
-    """An entry of the protocol as one line of text."""
-    if isinstance(said, dict):
-        return "; ".join(f"{key}: {value}" for key, value in said.items())
-    if isinstance(said, list):
-        return ", ".join(map(str, said)) or "none"
-    return str(said)
-
-
-def build_report(
-    title: str,
-    facts: Sequence[tuple[str, str]],
-    predictor: Predictor,
-    dataset: CocoDataset,
-    evaluation: Evaluation,
-    plots: int,
-    extremes: int = 0,
-    losses: Sequence[dict[str, float]] = (),
-    metrics: Sequence[dict[str, float]] = (),
-) -> Report:
-    """A report with pictures of the data set."""
-    judges = [task.judged_on(dataset.space) for task in predictor.model.tasks]
-    drawer = model_drawer(predictor, DecodeOptions())
-    parameters = sum(predictor.model.parameters_by_part().values())
-    size = [("parameters", f"{parameters / 1e6:.2f} M"), ("pictures", f"{len(dataset):,}")]
-    scores = _report_of(title, [*facts, *size], evaluation)
-    return replace(
-        scores,
-        losses=losses,
-        metrics=metrics,
-        galleries=list(_galleries(dataset, judges, drawer, evaluation, plots, extremes)),
-    )
-
-
-def _galleries(
-    dataset: CocoDataset, judges: Sequence[Judge], drawer: Drawer, evaluation: Evaluation, plots: int, extremes: int
-) -> Iterator[Gallery]:
-    """Pictures from all over the data set, and the worst and the best ones of each task."""
-    if plots:
-        chosen = labelled_first(dataset, judges, plots)
-        yield Gallery("Pictures", list(examples(dataset, chosen, judges, drawer)))
-    if not extremes:
-        return
-    places = {image: index for index, image in enumerate(dataset.image_ids())}
-    for name, found in evaluation.details().items():
-        ranked = [places[image] for image, _ in sorted(found.images.items(), key=lambda item: item[1])]
-        for title, chosen in (("Worst", ranked[:extremes]), ("Best", ranked[: -extremes - 1 : -1])):
-            yield Gallery(f"{title} for {name}", list(examples(dataset, chosen, judges, drawer)))
-
-
-def _report_of(title: str, facts: Sequence[tuple[str, str]], evaluation: Evaluation) -> Report:
-    """The scores alone."""
-    kinds = list(evaluation.metrics.values())
-    return Report(
-        title=title,
-        facts=facts,
-        scores=evaluation.scores,
-        shown=[key for metric in kinds for key in metric.shown if key in evaluation.scores],
-        headlines=[metric.headline for metric in kinds],
-        protocol=evaluation.protocol,
-        details=evaluation.details(),
-        failures=evaluation.failures,
-    )
+    return evaluation, rivals, report

@@ -16,7 +16,7 @@ from yolor_mtl.data.loader import checked_image
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.inference.result import plot
 from yolor_mtl.records import Annotations, Prediction
-from yolor_mtl.report.page import Example
+from yolor_mtl.report.page import Answer, Example
 from yolor_mtl.tasks.base import Answers, DecodeOptions, Judge
 
 Drawn = tuple[Image.Image, str]
@@ -36,22 +36,23 @@ def labelled_first(dataset: CocoDataset, judges: Sequence[Judge], number: int) -
 
 
 def examples(
-    dataset: CocoDataset, indices: Sequence[int], judges: Sequence[Judge], drawer: Drawer
+    dataset: CocoDataset, indices: Sequence[int], judges: Sequence[Judge], drawers: Mapping[str, Drawer]
 ) -> Iterator[Example]:
-    """An example for each readable picture; the labels are drawn in the data's own classes."""
+    """An example for each readable picture, with the answers of each drawer by its name beside each other.
+
+    The labels are drawn in the data's own classes.
+    """
     for index in indices:
         annotations = dataset.annotations(index)
         try:
             image = checked_image(annotations).as_subclass(torch.Tensor)
         except UnreadableImageError:
             continue
-        answer, caption = drawer(image, annotations)
         truth = truth_of(judges, annotations)
         yield Example(
             title=annotations.path.name,
-            answer=answer,
+            answers=[Answer(who, *drawer(image, annotations)) for who, drawer in drawers.items()],
             truth=plot(image.permute(1, 2, 0).numpy(), judges, truth) if truth else None,
-            caption=caption,
             references=annotations.captions or (),
         )
 

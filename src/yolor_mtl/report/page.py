@@ -17,22 +17,35 @@ from yolor_mtl.report.curves import curve, lines, matrix
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What somebody says of a picture.
+
+    Attributes:
+        who: such as ``the model``.
+        picture: boxes, masks and maps, drawn.
+        caption: the sentence; empty without one.
+    """
+
+    who: str
+    picture: Image.Image
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Example:
     """One picture of the report.
 
     Attributes:
         title: for example the file's name.
-        answer: what the model, or who else answered, says, drawn.
+        answers: side by side.
         truth: what the labels say, drawn; ``None`` without labels.
-        caption: the answer's sentence.
         references: the labels' sentences.
         note: for example a score.
     """
 
     title: str
-    answer: Image.Image
+    answers: Sequence[Answer]
     truth: Image.Image | None = None
-    caption: str = ""
     references: Sequence[str] = ()
     note: str = ""
 
@@ -58,6 +71,7 @@ class Report:
         title: heading.
         facts: names and values under the heading.
         scores: flat scores by key.
+        beside: whose -> flat scores of the same data, to compare with.
         shown: keys of ``scores`` that are shown large.
         headlines: keys of ``metrics`` that are drawn as curves.
         protocol: how the scores are defined.
@@ -66,12 +80,12 @@ class Report:
         details: what lies behind the scores, by task.
         galleries: pictures.
         failures: path -> reason of pictures that could not be read.
-        who: whose answers these are.
     """
 
     title: str
     facts: Sequence[tuple[str, str]] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     shown: Sequence[str] = ()
     headlines: Sequence[str] = ()
     protocol: Mapping[str, object] = field(default_factory=dict)
@@ -80,7 +94,6 @@ class Report:
     details: Mapping[str, Details] = field(default_factory=dict)
     galleries: Sequence[Gallery] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
-    who: str = "the model"
 
 
 def write_report(report: Report, path: Path) -> None:

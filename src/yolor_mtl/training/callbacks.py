@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,7 @@ class StoppedError(BaseException):
     """A signal ends the training. Not an ``Exception``, so that nothing on the way takes it for a failure."""
 
 
-def task_sums(parts: dict[str, float]) -> dict[str, float]:
+def task_sums(parts: Mapping[str, float]) -> dict[str, float]:
     """Weighted loss terms ``task/term`` added up by task."""
     sums: dict[str, float] = {}
     for name, value in parts.items():
@@ -73,7 +73,7 @@ class Recorder(Callback):
     ) -> None:
         """Adds the step's loss terms; a task without labels in this batch has no row in the mean."""
         assert isinstance(pl_module, JointStep)
-        parts = {name: value.item() for name, value in pl_module.parts.items()}
+        parts = dict(pl_module.parts)
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._steps[name] = self._steps.get(name, 0) + 1

@@ -49,6 +49,7 @@ class TrainConfig:
         val_batches: greatest number of validation batches an epoch; 0 for all.
         val_every: epochs between two validations.
         plots: pictures in the report.
+        beside: other weights to score and show beside the trained ones in the report, such as ``scenes-nano``.
     """
 
     model: str = "nano"
@@ -82,6 +83,7 @@ class TrainConfig:
     val_batches: int = 0
     val_every: int = 1
     plots: int = 12
+    beside: str = ""
 
 
 def train_config(
@@ -90,8 +92,8 @@ def train_config(
     """A complete configuration.
 
     Args:
-        assigned: keys given by the user; ``config`` names a YAML file with more of them, which they overrule.
-            With ``resume``, the run's own ``config.yaml`` lies under both.
+        assigned: keys given by the user; ``config`` names a YAML file with more of them, or a shipped recipe such as
+            ``scenes-nano``, which they overrule. With ``resume``, the run's own ``config.yaml`` lies under both.
         parts: changes to the network's row.
         recipe: a shipped file of ``configs/train`` underneath.
 
@@ -104,7 +106,7 @@ def train_config(
     layers = [
         packaged("train", recipe),
         read_yaml(earlier) if earlier and earlier.is_file() else {},
-        read_yaml(Path(str(file))) if file else {},
+        packaged("train", str(file)) if file else {},
         given,
     ]
     config = fill(TrainConfig, *layers)

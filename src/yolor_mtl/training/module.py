@@ -49,7 +49,7 @@ class JointStep(pl.LightningModule):
         self.plan = plan
         self.warmup = min(config.warmup, plan.steps // 10)
         self.metrics: dict[str, Metric] = {}
-        self.parts: Mapping[str, Tensor] = {}
+        self.parts: Mapping[str, float] = {}
         self.scores: dict[str, float] = {}
         self.failures: dict[str, str] = {}
 
@@ -97,10 +97,13 @@ class JointStep(pl.LightningModule):
             return None
         outputs = self.network(batch.images, rows=batch.rows, inputs=batch.targets)
         losses = task_losses(self.tasks, outputs, batch.targets)
-        total, self.parts = total_loss(self.tasks, losses, self._mean_count)
+        total, parts = total_loss(self.tasks, losses, self._mean_count)
+        # All at once: on an accelerator each read of a single one would wait for the device.
+        values = torch.stack([part.detach().float() for part in parts.values()]).tolist() if parts else []
+        self.parts = dict(zip(parts, values, strict=True))
         for name, value in self.parts.items():
-            if not math.isfinite(value.item()):
-                raise DivergedError(f"the loss {name} is {value.item()} at step {self.global_step}")
+            if not math.isfinite(value):
+                raise DivergedError(f"the loss {name} is {value} at step {self.global_step}")
         return total + self._untouched(set(outputs))
 
     def _mean_count(self, count: Tensor) -> Tensor:

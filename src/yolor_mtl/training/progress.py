@@ -52,7 +52,7 @@ class TrainingBar(ProgressBar):
         """Moves the bar."""
         assert isinstance(pl_module, JointStep)
         self._seen += len(batch.images) * trainer.world_size
-        for name, value in task_sums({k: v.item() for k, v in pl_module.parts.items()}).items():
+        for name, value in task_sums(pl_module.parts).items():
             self.losses[name] = SMOOTH * self.losses.get(name, value) + (1 - SMOOTH) * value
         if self._bar is not None:
             done = pl_module.plan.progress(trainer.global_step)
