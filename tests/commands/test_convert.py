@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "nothing": ([], ["two files are needed", "convert gelan-c-pan.pt gelan-c-pan.safetensors"]),
     "no out": (["{pt}"], ["two files are needed"]),
     "absent": (["{tmp}/absent.pt", "{tmp}/o.safetensors"], ["no checkpoint", "absent.pt"]),
-    "source's ending": (["{tmp}/a.onnx", "{tmp}/o.safetensors"], ["a.onnx", ".pt or .pth"]),
+    "source's ending": (["{tmp}/a.onnx", "{tmp}/o.safetensors"], ["a.onnx", ".pt or .pth or .safetensors"]),
     "out's ending": (["{pt}", "{tmp}/o.pt"], ["o.pt", "choose", "o.safetensors"]),
     "the same file": (["{pt}", "{pt}", "overwrite=true"], ["is the file to read"]),
     "the same file by a link": (["{pt}", "{tmp}/link.safetensors", "overwrite=true"], ["is the file to read"]),
@@ -126,6 +126,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "a task": (["{pt}", "{tmp}/o.safetensors", "tasks=[captioning]"], ["no task 'captioning'", "detection"]),
     "words": (["{pt}", "{tmp}/o.safetensors", "vocab={tmp}/text"], ["writes no captions", "leave vocab= out"]),
     "words are absent": (["{pt}", "{tmp}/o.safetensors", "vocab={tmp}/none"], ["vocab=", "no such file"]),
+    "numbers": (["{pt}", "{tmp}/o.safetensors", "dtype=float8"], ["dtype=float8", "float32, float16"]),
     "key": (["{pt}", "{tmp}/o.safetensors", "overwrit=true"], ["overwrit", "did you mean 'overwrite'?"]),
 }
 
@@ -194,6 +195,20 @@ def test_predict_and_val(command: runs.Command, published: Path, faulty: Path, t
     assert "note: " in said.err
     assert "is used as gelan-c-pan although" in " ".join(said.err.split())
     assert "box/AP" in said.json()
+
+
+def test_weights_of_ours_made_smaller(command: runs.Command, trained: Path, tmp_path: Path) -> None:
+    whole, out = trained / "best.safetensors", tmp_path / "half.safetensors"
+    said = command("convert", str(whole), str(out), "dtype=float16", "tasks=[detection,semantic]", "imgsz=96")
+    assert said.code == 0
+    assert "half.safetensors" in said.out
+    assert out.stat().st_size < 0.55 * whole.stat().st_size
+    before, after = load_model(whole, ["detection", "semantic"]), load_model(out)
+    assert [task.name for task in after.tasks] == ["detection", "semantic"]
+    assert (before.config.imgsz, after.config.imgsz) == (64, 96)
+    runs.refused(command("convert", str(whole), str(tmp_path / "b.safetensors"), "imgsz=100"), "imgsz=100", "multiple")
+    for name, value in after.network.state_dict().items():
+        torch.testing.assert_close(value, before.network.state_dict()[name], rtol=1e-3, atol=1e-6)
 
 
 def test_words_with_weights_of_ours(command: runs.Command, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_labels_are_drawn_in_their_own_words(model: Model, dataset: CocoDataset)
     assert panoptic is not None
     assert names == {dataset.space.semantic_names[s.category] for s in panoptic.segments if not s.crowd}
     drawer = model_drawer(Predictor(model, "cpu", "false"), DecodeOptions())
-    drawn = list(examples(dataset, [0], judges, drawer))
+    drawn = list(examples(dataset, [0], judges, {"the model": drawer}))
     assert drawn[0].truth is not None
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from yolor_mtl.build import Model, load_model
+from yolor_mtl.config import nearest
 from yolor_mtl.inference.predictor import Picture, Predictor
 from yolor_mtl.inference.published import SUFFIXES, load_published
 from yolor_mtl.inference.result import Result
@@ -23,7 +27,8 @@ class YOLORMTL:
     """A trained model.
 
     Args:
-        weights: a ``.safetensors`` that ``train`` or ``convert`` wrote, a run's folder, or a published ``.pt``.
+        weights: a shipped name such as ``scenes-nano``, a ``.safetensors`` that ``train`` or ``convert`` wrote, a run's
+            folder, or a published ``.pt``.
         tasks: tasks to run; all that were trained by default.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a GPU's number.
         half: ``auto``, ``true`` or ``false``; ``auto`` is bfloat16 where the hardware has it.
@@ -96,7 +101,7 @@ def load_weights(
     """The model that ``model=`` names.
 
     Args:
-        name: a ``.safetensors``, a run's folder, or a published ``.pt``.
+        name: a shipped name, a ``.safetensors``, a run's folder, or a published ``.pt``.
         tasks: tasks to build; all by default.
         vocab: as :class:`YOLORMTL`.
         strict: as :class:`YOLORMTL`.
@@ -105,15 +110,40 @@ def load_weights(
     Raises:
         UserError: it is not a weights file, or ``vocab`` is given for weights that carry their own.
     """
+    with _file(name) as path:
+        if path.suffix in SUFFIXES:
+            return load_published(path, tasks, vocab, strict, say)
+        if vocab:
+            raise UserError(f"vocab={vocab}: {path} carries its own words; vocab= goes with a published .pt")
+        return load_model(path, tasks)
+
+
+def shipped_weights() -> list[str]:
+    """Names of the weights that the package has with it."""
+    return sorted(Path(entry.name).stem for entry in _shipped().iterdir() if entry.name.endswith(".safetensors"))
+
+
+def _shipped() -> Traversable:
+    return resources.files("yolor_mtl") / "weights"
+
+
+@contextmanager
+def _file(name: str) -> Iterator[Path]:
+    """The file that ``model=`` means.
+
+    Raises:
+        UserError: it means none.
+    """
     path = Path(name)
-    if path.is_dir() and (path / "best.safetensors").is_file():
-        path = path / "best.safetensors"
-    if path.suffix in SUFFIXES:
-        return load_published(path, tasks, vocab, strict, say)
-    if path.suffix != ".safetensors":
+    if (path / "best.safetensors").is_file():
+        yield path / "best.safetensors"
+    elif path.suffix in (".safetensors", *SUFFIXES):
+        yield path
+    elif name in shipped_weights():
+        with resources.as_file(_shipped() / f"{name}.safetensors") as unpacked:
+            yield unpacked
+    else:
         raise UserError(
-            f"model={name}: a .safetensors file is needed, such as runs/NAME/best.safetensors, or a published .pt"
+            f"model={name}: a .safetensors file is needed, such as runs/NAME/best.safetensors, a published .pt, or "
+            f"shipped weights: {', '.join(shipped_weights())}{nearest(name, shipped_weights())}"
         )
-    if vocab:
-        raise UserError(f"vocab={vocab}: {path} carries its own words; vocab= goes with a published .pt")
-    return load_model(path, tasks)

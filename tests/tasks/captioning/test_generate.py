@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tiny import HEIGHT, WIDTH, build, images, tokenizer
 from torch import Tensor
@@ -188,6 +188,9 @@ def test_the_released_search(seed: int, width: int, end: float, padding: float) 
     tokens, chances = _released_search(
         lambda tokens: writer.table[[START, *tokens][-1]].log_softmax(-1).tolist(), width, 7
     )
+    # Two orders of the same pairs of words have one sum; which of them wins is rounding.
+    tie = sum(found.log_probabilities[0].tolist()) == pytest.approx(sum(chances), abs=1e-4)
+    assume(found.emitted[0].tolist() == tokens or not tie)
     assert found.emitted[0].tolist() == tokens
     assert found.log_probabilities[0].tolist() == pytest.approx(chances, abs=1e-4)
     written = tokens.index(END) + 1 if END in tokens else 7

@@ -104,16 +104,10 @@ def _made(jobs: Sequence[Job], workers: int) -> Iterator[Labels]:
 
 
 def _write_annotations(out: Path, labels: dict[str, list[Labels]]) -> None:
-    """The annotation files of all splits; all name the same classes, those that occur."""
-    everything = [entry for made in labels.values() for entry in made]
-    used = {segment["category_id"] for made in everything for segment in made.panoptic["segments_info"]}
-    things: list[Entry] = [
-        {"id": kind.id, "name": kind.name, "supercategory": kind.supercategory} for kind in THINGS if kind.id in used
-    ]
+    """The annotation files of all splits; all name all classes, so that what learnt on some scenes fits any others."""
+    things: list[Entry] = [{"id": kind.id, "name": kind.name, "supercategory": kind.supercategory} for kind in THINGS]
     stuff: list[Entry] = [
-        {"id": number, "name": name, "supercategory": "stuff", "isthing": 0}
-        for name, number in STUFF_IDS.items()
-        if number in used
+        {"id": number, "name": name, "supercategory": "stuff", "isthing": 0} for name, number in STUFF_IDS.items()
     ]
     panoptic_classes = [entry | {"isthing": 1} for entry in things] + stuff
     info = {"description": "Scenes drawn by yolor_mtl", "version": "1"}

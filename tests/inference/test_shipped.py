@@ -1,0 +1,72 @@
+"""The weights that the package has with it: small, found by name, and good at what they were trained for."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from yolor_mtl import YOLORMTL
+from yolor_mtl.build import model_config
+from yolor_mtl.data.coco import open_coco
+from yolor_mtl.data.scenes import write_scenes
+from yolor_mtl.inference.evaluator import evaluate
+from yolor_mtl.inference.model import load_weights, shipped_weights
+from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.records import UserError
+
+WEIGHTS = resources.files("yolor_mtl") / "weights"
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shipped") / "scenes"
+    write_scenes(folder, train=0, val=16, seed=1234, workers=1)
+    return folder
+
+
+def test_files() -> None:
+    assert shipped_weights() == ["scenes-nano"]
+    with resources.as_file(WEIGHTS / "scenes-nano.safetensors") as path:
+        assert path.stat().st_size <= 6_000_000
+        with safe_open(path, "pt") as file:
+            assert {str(file.get_tensor(name).dtype) for name in file.keys()} <= {"torch.float16", "torch.int64"}  # noqa: SIM118
+
+
+def test_by_name(scenes: Path) -> None:
+    model = YOLORMTL("scenes-nano")
+    results = model.predict(scenes / "val")
+    assert len(results) == 16
+    assert sum(len(result.boxes) > 0 for result in results) >= 14
+    assert all(result.caption for result in results)
+
+
+def test_it_learnt(scenes: Path) -> None:
+    """Far below what 200 scenes give, for 16 are few; far above what an untrained network gives."""
+    predictor = Predictor(load_weights("scenes-nano", []))
+    scores = evaluate(predictor, open_coco(scenes, ["val"], cache=False), workers=0).scores
+    least = {"box/AP": 0.45, "mask/AP": 0.3, "semantic/mIoU": 0.5, "panoptic/PQ": 0.45, "caption/CIDEr": 0.7}
+    assert {key: scores[key] for key, value in least.items() if scores[key] < value} == {}
+
+
+def test_its_network_is_the_one_that_is_trained_today() -> None:
+    model = load_weights("scenes-nano", [])
+    assert model.config.trunk.items() >= model_config("nano").trunk.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("scenes-nanno", "did you mean 'scenes-nano'"), ("photo.jpg", "shipped weights: scenes-nano")]
+)
+def test_other_names(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load_weights(name, [])
+
+
+def test_a_run_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scenes-nano").mkdir()
+    (tmp_path / "scenes-nano" / "best.safetensors").write_bytes(b"no weights")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"scenes-nano/best\.safetensors"):
+        load_weights("scenes-nano", [])
