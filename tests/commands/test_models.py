@@ -41,4 +41,5 @@ def test_a_table(command: runs.Command) -> None:
     said = command("models")
     assert said.code == 0
     assert all(name in said.out for name in ("yolov7-af-pan", "gelan-c-pan", "79,640.9"))
-    assert "paper: semantic head, implicit knowledge apart: single-scale 44,461, multi-scale 779,105" in said.out
+    told = "  semantic head, implicit knowledge apart: single-scale 44,461, multi-scale 779,105"
+    assert f"paper: detection, instance, semantic, captioning, panoptic\n{told}\n" in said.out

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
 
 import pytest
+import runs
 from safetensors import safe_open
 
 from yolor_mtl import YOLORMTL
@@ -41,6 +43,16 @@ def test_by_name(scenes: Path) -> None:
     assert len(results) == 16
     assert sum(len(result.boxes) > 0 for result in results) >= 14
     assert all(result.caption for result in results)
+
+
+def test_as_a_command(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
+    said = command("predict", "model=scenes-nano", f"source={scenes / 'val'}", f"out={tmp_path}")
+    assert said.code == 0
+    rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 16
+    segments = [segment for row in rows for segment in row["panoptic"]["segments"]]
+    assert {segment["isthing"] for segment in segments} == {True, False}
+    assert {type(segment["area"]) for segment in segments} == {int}
 
 
 def test_it_learnt(scenes: Path) -> None:

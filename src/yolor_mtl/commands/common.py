@@ -39,7 +39,8 @@ def print_table(console: Console, title: str, rows: Sequence[Sequence[str]], hea
     """A table on the terminal."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for number, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=number == 0)  # names are for copying
+        # Names are for copying, and a number that is cut is another number.
+        table.add_column(heading, no_wrap=not any(" " in row[number] for row in rows))
     for row in rows:
         table.add_row(*row)
     console.print(table)

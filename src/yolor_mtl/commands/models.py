@@ -37,19 +37,23 @@ def models(words: Sequence[str], console: Console) -> int:
     if config.json:
         console.print_json(data=rows)
         return 0
-    print_table(console, "networks, learnable values in thousands", [_cells(row) for row in rows], HEADINGS)
+    print_table(
+        console,
+        "networks: learnable values in thousands, cost of a picture of 640 x 640",
+        [_cells(row) for row in rows],
+        HEADINGS,
+    )
     for row in rows:
+        console.print(f"{row['name']}: {', '.join(row['tasks'])}", highlight=False, soft_wrap=True)
         for task, forms in row["variants"].items():
             told = ", ".join(f"{form} {count:,}" for form, count in forms.items())
-            console.print(
-                f"{row['name']}: {task} head, implicit knowledge apart: {told}", highlight=False, soft_wrap=True
-            )
+            console.print(f"  {task} head, implicit knowledge apart: {told}", highlight=False, soft_wrap=True)
     return 0
 
 
-HEADINGS = ("name", "tasks", "vision", "caption", "total", "inference", "GFLOPs at 640")
+HEADINGS = ("name", "vision", "caption", "total", "inference", "GFLOPs")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     counts = [f"{row['parameters'][part] / 1000:,.1f}" for part in ("vision", "caption", "total", "inference")]
-    return (row["name"], " ".join(task[:3] for task in row["tasks"]), *counts, f"{row['gflops']:.1f}")
+    return (row["name"], *counts, f"{row['gflops']:.1f}")

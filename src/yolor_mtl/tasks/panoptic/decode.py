@@ -72,7 +72,7 @@ class PanopticDecode:
                 continue
             view = ids[masks.window(index)]
             free = masks.crops[index] & (view == 0)
-            area, whole = np.count_nonzero(free), np.count_nonzero(masks.crops[index])
+            area, whole = int(np.count_nonzero(free)), int(np.count_nonzero(masks.crops[index]))
             if area == 0 or area < self.rule.visible * whole:
                 continue
             number = len(segments) + 1
