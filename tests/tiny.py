@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from yolor_mtl.config import fill
 from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
 from yolor_mtl.models.network import Network
-from yolor_mtl.models.trunks import build_trunk
+from yolor_mtl.models.trunks import Trunk, build_trunk
 from yolor_mtl.records import Annotations, Category, LabelSpace, Sample
 from yolor_mtl.tasks import TASKS
 from yolor_mtl.tasks.base import Task, ordered
@@ -121,3 +121,17 @@ def annotations(**labels: Any) -> Annotations:
 def sample(view: Any = "vision", **labels: Any) -> Sample:
     """A black picture of HEIGHT x WIDTH pixels with labels."""
     return Sample(tv_tensors.Image(torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)), view, **labels)
+
+
+def check_shapes(trunk: Trunk) -> None:
+    """Every feature has the channels and the stride that the trunk says."""
+    found = trunk(torch.rand(2, 3, 96, 64))
+    assert {name: tuple(x.shape) for name, x in found.items()} == {
+        name: (2, info.channels, 96 // info.stride, 64 // info.stride) for name, info in trunk.feature_info.items()
+    }
+
+
+def check_all_used(trunk: Trunk) -> None:
+    """Every parameter has a gradient from the features."""
+    torch.stack([x.sum() for x in trunk(torch.rand(2, 3, 64, 64)).values()]).sum().backward()
+    assert [name for name, parameter in trunk.named_parameters() if parameter.grad is None] == []

@@ -45,6 +45,7 @@ def test_demo(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
     assert "report.html" in said.out
     assert f"predict model={out}" in said.out
     assert (out / "report.html").is_file()
+    assert "scenes-nano" not in said.out
     assert json.loads((out / "val" / "metrics.json").read_text())["protocol"]["pictures"] == 4
 
 

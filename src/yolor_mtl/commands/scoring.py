@@ -48,19 +48,6 @@ def load_rival(name: str, tasks: list[str] | None, dataset: CocoDataset, device:
     return predictor
 
 
-def run_rival(
-    name: str,
-    predictor: Predictor,
-    dataset: CocoDataset,
-    console: Console,
-    options: DecodeOptions = EVALUATION,
-    batch: int = 16,
-    workers: int = -1,
-) -> Rival:
-    """Scores of the model beside, with a progress bar."""
-    return Rival(name, predictor, run_evaluation(predictor, dataset, console, options, batch, workers))
-
-
 def run_evaluation(
     predictor: Predictor,
     dataset: CocoDataset,

@@ -9,14 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from yolor_mtl.commands.common import data_root, make_predictor, report_failures
-from yolor_mtl.commands.scoring import build_report, load_rival, print_beside, print_scores, run_evaluation, run_rival
+from yolor_mtl.commands.scoring import Rival, build_report, load_rival, print_beside, print_scores, run_evaluation
 from yolor_mtl.config import parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.tasks.base import EVALUATION
 from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
 from yolor_mtl.training.progress import clock
@@ -36,6 +35,8 @@ def demo(words: Sequence[str], console: Console) -> int:
     """``yolor-mtl demo``: scenes, a short training from nothing, evaluation and the report."""
     given = parse_assignments(words)
     anew = not {"out", "name", "resume"} & set(given)
+    if "data" in given:  # the weights beside it are for scenes
+        given.setdefault("beside", "")
     config = _configured({**given, "out": DEMO} if anew else given, "demo")
     code, out = _run(config, console, anew)
     if code in (0, 1):
@@ -94,7 +95,8 @@ def _report(
     rivals = []
     if rival:
         console.print(f"the same pictures by {config.beside}, to compare with", highlight=False)
-        rivals = [run_rival(config.beside, rival, dataset, console, EVALUATION, config.batch, config.workers)]
+        scored = run_evaluation(rival, dataset, console, batch=config.batch, workers=config.workers)
+        rivals = [Rival(config.beside, rival, scored)]
     losses, metrics = (read_rows(result.out / name) for name in ("losses.csv", "metrics.csv"))
     facts = [
         ("network", config.model),

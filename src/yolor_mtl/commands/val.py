@@ -25,7 +25,6 @@ from yolor_mtl.commands.scoring import (
     print_scores,
     report_of,
     run_evaluation,
-    run_rival,
 )
 from yolor_mtl.config import fill, parse_assignments, split_names
 from yolor_mtl.data.coco import CocoDataset, open_coco
@@ -161,7 +160,10 @@ def _val_model(config: ValConfig, dataset: CocoDataset, console: Console) -> Sco
     rival = load_rival(config.beside, config.tasks, dataset, config.device, config.half) if config.beside else None
     asked = config.tasks or ()
     evaluation = run_evaluation(predictor, dataset, console, options, config.batch, config.workers, config.java, asked)
-    rivals = [run_rival(config.beside, rival, dataset, console, options, config.batch, config.workers)] if rival else []
+    rivals = []
+    if rival:
+        scored = run_evaluation(rival, dataset, console, options, config.batch, config.workers)
+        rivals = [Rival(config.beside, rival, scored)]
     facts = [("model", config.model), *_facts(config)]
 
     def report() -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
+import tiny
 from torch import nn
 
 from yolor_mtl.models.gelan import PartialAttention
@@ -38,17 +38,13 @@ def test_features(demand: list[str]) -> None:
     trunk = build_trunk(SMALL, demand)
     assert trunk.feature_info == {name: INFOS[name] for name in demand}
     assert trunk.multiple == 32
-    found = trunk(torch.rand(2, 3, 96, 64))
-    assert {name: tuple(x.shape) for name, x in found.items()} == {
-        name: (2, info.channels, 96 // info.stride, 64 // info.stride) for name, info in trunk.feature_info.items()
-    }
+    tiny.check_shapes(trunk)
 
 
 @pytest.mark.parametrize("demand", [["c3"], ["c4"], ["c5"], ["p3"], ["p4"], ["p5"], ["c5", "p3"]])
 def test_every_parameter_that_is_built_is_used(demand: list[str]) -> None:
     trunk = build_trunk(SMALL, demand)
-    torch.stack([x.sum() for x in trunk(torch.rand(2, 3, 64, 64)).values()]).sum().backward()
-    assert [name for name, parameter in trunk.named_parameters() if parameter.grad is None] == []
+    tiny.check_all_used(trunk)
 
 
 def test_only_what_is_demanded_is_built() -> None:
