@@ -18,6 +18,7 @@ from yolor_mtl.ops.frame import letterbox_frame
 from yolor_mtl.tasks.base import DecodeOptions, decode_all
 from yolor_mtl.tasks.captioning.generate import Search, generate
 from yolor_mtl.tasks.captioning.head import Cache, CaptionHead
+from yolor_mtl.tasks.captioning.pre_norm import Groups
 from yolor_mtl.tasks.captioning.tokenizer import END, PAD, START, UNK
 
 WORDS, SLOTS = 17, 20
@@ -46,14 +47,14 @@ def _head(seed: int = 0) -> CaptionHead:
 
 def _memory(head: CaptionHead, pictures: int) -> Tensor:
     with torch.inference_mode():
-        return head.remember({"p5": torch.randn(pictures, 6, 2, 3)})
+        return head.remember({"p5": torch.randn(pictures, 6, 2, 3)}, {})
 
 
 def _next(head: CaptionHead, memory: Tensor, written: list[int]) -> Tensor:
     """Log-probabilities of the next word by the full forward, without a cache; rules as the docstring states them."""
     x = head.embedding(torch.tensor([[START, *written]])) + head.positions[: len(written) + 1]
     for layer in head.layers:
-        x = layer(x, *layer.cross_attention.project(memory[None]))  # type: ignore[union-attr, operator]
+        x = layer(x, *layer.cross_attention.project(memory[None]), Groups(torch.tensor([0]), 1))  # type: ignore[union-attr, operator]
     return _allowed(head.words(x)[0, -1], written)
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny import CAPTIONS, build, images, targets, tokenizer
 from torch import Tensor
 
+from yolor_mtl.build import Model, ModelConfig, build_model, load_model, save_model
 from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.ops.frame import letterbox_frame
+from yolor_mtl.records import UserError
+from yolor_mtl.tasks.base import DecodeOptions, decode_all
 from yolor_mtl.tasks.captioning.head import CaptionHead, sine_positions
+from yolor_mtl.tasks.captioning.pre_norm import Groups
 
 INFOS = {"p4": FeatureInfo(6, 16), "p5": FeatureInfo(10, 32)}
 SIZES: dict[str, Any] = {
@@ -107,3 +117,56 @@ def test_in_the_network_captions_share_one_pass() -> None:
     out = network(images(), inputs={"captioning": wanted})["captioning"]
     assert out["memory"].shape == (2, 6, 32)
     assert out["logits"].shape == (len(CAPTIONS), wanted["tokens"].shape[1] - 1, tokenizer().size)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.integers(1, 4))
+def test_groups_put_captions_of_a_picture_side_by_side(image: list[int], words: int) -> None:
+    """In any order, pictures without captions among them; what is put there comes back, and the rest is zero."""
+    groups, x = Groups(torch.tensor(image), 4), torch.randn(len(image), words, 5)
+    grouped = groups.gather(x)
+    assert grouped.shape == (4, groups.most * words, 5)
+    assert groups.most == max(image.count(row) for row in range(4))
+    assert torch.equal(groups.scatter(grouped), x)
+    for row in range(4):
+        wanted = torch.cat([x[i] for i, of in enumerate(image) if of == row] or [x.new_zeros(0, 5)])
+        assert torch.equal(grouped[row, : len(wanted)], wanted)
+        assert not grouped[row, len(wanted) :].any()
+
+
+def _object_model() -> Model:
+    torch.manual_seed(0)
+    objects = {"count": 5, "features": ["c3", "p4"]}
+    blocks = {**tiny.BLOCKS, "captioning": {**tiny.BLOCKS["captioning"], "objects": objects}}
+    return build_model(ModelConfig(64, tiny.TRUNK, blocks), tiny.space())
+
+
+def test_objects_beside_the_cells(tmp_path: Path) -> None:
+    """In the network: trained, saved, loaded, fused, asked for alone; the words see the objects."""
+    model = _object_model()
+    wanted = targets()["captioning"]
+    out = model.network.train()(images(), ["captioning"], inputs={"captioning": wanted})["captioning"]
+    assert out["memory"].shape == (2, 6 + 5, 32)
+    out["logits"].square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.network.heads["captioning"].objects.parameters())
+    save_model(model, tmp_path / "model.safetensors")
+    pictures, answers = images(), []
+    frames = [letterbox_frame((tiny.HEIGHT, tiny.WIDTH), (tiny.HEIGHT, tiny.WIDTH))] * 2
+    for loaded in (load_model(tmp_path / "model.safetensors"), load_model(tmp_path / "model.safetensors").inference()):
+        with torch.inference_mode():
+            found = decode_all(loaded.tasks, loaded.network(pictures), frames, DecodeOptions(beam=2))
+        answers.append([answer["captioning"]["tokens"] for answer in found])
+    assert answers[0] == answers[1]
+
+
+def test_objects_need_detection() -> None:
+    """Data without classes has none; asked for without detection, what is missing is named."""
+    blocks = {"captioning": {**tiny.BLOCKS["captioning"], "objects": {"count": 5}}}
+    with pytest.raises(UserError, match=r"'captioning' needs \['detection'\]"):
+        build_model(ModelConfig(64, tiny.TRUNK, blocks), tiny.space())
+    nothing = replace(tiny.space(), things=())
+    assert build_model(ModelConfig(64, tiny.TRUNK, blocks), nothing).network.heads["captioning"].objects is None
+    for key, message in (("count", "objects.count=-1"), ("layers", "objects.layers=-1")):
+        changed = {**blocks["captioning"], "objects": {"count": 5, key: -1}}
+        with pytest.raises(UserError, match=message):
+            build_model(ModelConfig(64, tiny.TRUNK, {**tiny.BLOCKS, "captioning": changed}), tiny.space())

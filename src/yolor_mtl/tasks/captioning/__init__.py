@@ -16,6 +16,8 @@ from yolor_mtl.tasks.captioning.head import CaptionHead
 from yolor_mtl.tasks.captioning.labels import CaptionLabels
 from yolor_mtl.tasks.captioning.loss import CaptionLoss
 from yolor_mtl.tasks.captioning.metric import CaptionMetric
+from yolor_mtl.tasks.captioning.objects import ObjectTokens
+from yolor_mtl.tasks.captioning.pre_norm import SumLayer
 from yolor_mtl.tasks.captioning.region_head import RegionCaptionHead
 from yolor_mtl.tasks.captioning.results import read_captions
 from yolor_mtl.tasks.captioning.show import CaptionShow
@@ -55,6 +57,25 @@ class RegionsConfig:
 
 
 @dataclass
+class ObjectsConfig:
+    """The objects that ``head=cells`` reads beside the cells, see :class:`ObjectTokens`.
+
+    Attributes:
+        count: greatest number of objects; 0 for none. A model without detection reads none.
+        levels: features that detection's points lie on, in its order.
+        features: features looked up at the middle of each object.
+        branch: detection's branch that points.
+        layers: encoder layers over the objects, as wide as the decoder's.
+    """
+
+    count: int = 0
+    levels: list[str] = field(default_factory=lambda: ["p3", "p4", "p5"])
+    features: list[str] = field(default_factory=lambda: ["p3", "p4", "p5"])
+    branch: str = "main"
+    layers: int = 1
+
+
+@dataclass
 class SearchConfig:
     """How captions are written; width and steps of the search are arguments of a call.
 
@@ -78,9 +99,10 @@ class CaptioningConfig:
     Attributes:
         head: ``cells``, a decoder over features, or ``regions``, one over cells, objects and classes.
         regions: keys of ``head=regions``; of ``head=cells`` are ``features``, ``width``, ``layers``, ``heads``,
-            ``feed_forward``, ``dropout``, ``output``, ``tied`` and ``implicit``.
+            ``feed_forward``, ``dropout``, ``output``, ``tied``, ``implicit`` and ``objects``.
         search: how captions are written.
         features: what the decoder reads.
+        objects: the objects it reads as well.
         vocabulary: greatest number of words learnt from the data; a smaller vocabulary has fewer slots.
         slots: fixed number of word slots, the unused ones never written; 0 takes as many as there are words.
         width: d of the decoder.
@@ -101,6 +123,7 @@ class CaptioningConfig:
     regions: RegionsConfig = field(default_factory=RegionsConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     features: list[str] = field(default_factory=lambda: ["p5"])
+    objects: ObjectsConfig = field(default_factory=ObjectsConfig)
     vocabulary: int = 10000
     slots: int = 0
     width: int = 256
@@ -130,7 +153,7 @@ def _scoring(space: LabelSpace) -> Scoring:
     )
 
 
-def _cells(config: CaptioningConfig, infos: Mapping[str, FeatureInfo], slots: int) -> CaptionHead:
+def _cells(config: CaptioningConfig, infos: Mapping[str, FeatureInfo], slots: int, classes: int) -> CaptionHead:
     if config.width % math.lcm(4, config.heads):
         raise UserError(f"captioning.width={config.width} must be a multiple of 4 and of heads={config.heads}")
     if config.tied and config.output and config.output[-1] != config.width:
@@ -148,10 +171,36 @@ def _cells(config: CaptioningConfig, infos: Mapping[str, FeatureInfo], slots: in
         output=config.output,
         tied=config.tied,
         implicit=config.implicit,
+        objects=_objects(config, infos, classes),
     )
 
 
-def _regions(config: CaptioningConfig, infos: Mapping[str, FeatureInfo], slots: int) -> RegionCaptionHead:
+def _objects(config: CaptioningConfig, infos: Mapping[str, FeatureInfo], classes: int) -> ObjectTokens | None:
+    sizes = config.objects
+    if sizes.count < 0:
+        raise UserError(f"captioning.objects.count={sizes.count}; 0 is the least, and means none")
+    if sizes.layers < 0:
+        raise UserError(f"captioning.objects.layers={sizes.layers}; 0 is the least")
+    if not sizes.count or not classes:
+        return None
+    for key in ("levels", "features"):
+        if not getattr(sizes, key):
+            raise UserError(f"captioning.objects.{key} is empty; name features such as p3, or set objects.count=0")
+    return ObjectTokens(
+        infos,
+        levels=sizes.levels,
+        features=sizes.features,
+        classes=classes,
+        count=sizes.count,
+        width=config.width,
+        branch=sizes.branch,
+        encoder=[
+            SumLayer(config.width, config.heads, config.feed_forward, config.dropout) for _ in range(sizes.layers)
+        ],
+    )
+
+
+def _regions(config: CaptioningConfig, infos: Mapping[str, FeatureInfo], slots: int, classes: int) -> RegionCaptionHead:
     sizes = config.regions
     for key in ("count", "layers", "heads", "feed_forward", "width"):
         if getattr(sizes, key) < 1:
@@ -166,29 +215,32 @@ class _HeadKind:
     """One value of ``captioning.head``.
 
     Attributes:
-        make: the block, the features and the number of word slots to the head.
+        make: the block, the features, the number of word slots and that of object classes to the head.
         features: features it reads.
-        reads: tasks whose outputs it reads.
+        reads: the block and the number of object classes to the tasks whose outputs it reads.
         keys: keys of the block that other heads do not have.
     """
 
-    make: Callable[[CaptioningConfig, Mapping[str, FeatureInfo], int], CaptionHead | RegionCaptionHead]
+    make: Callable[[CaptioningConfig, Mapping[str, FeatureInfo], int, int], CaptionHead | RegionCaptionHead]
     features: Callable[[CaptioningConfig], Iterable[str]]
-    reads: tuple[str, ...]
+    reads: Callable[[CaptioningConfig, int], tuple[str, ...]]
     keys: tuple[str, ...]
 
 
 HEADS: Mapping[str, _HeadKind] = {
     "cells": _HeadKind(
         _cells,
-        lambda config: config.features,
-        (),
-        ("features", "width", "layers", "heads", "feed_forward", "dropout", "output", "tied", "implicit"),
+        lambda config: (
+            *config.features,
+            *((*config.objects.levels, *config.objects.features) if config.objects.count else ()),
+        ),
+        lambda config, classes: ("detection",) if config.objects.count and classes else (),
+        ("features", "width", "layers", "heads", "feed_forward", "dropout", "output", "tied", "implicit", "objects"),
     ),
     "regions": _HeadKind(
         _regions,
         lambda config: (*config.regions.levels, config.regions.grid, config.regions.classes),
-        ("detection", "semantic"),
+        lambda config, classes: ("detection", "semantic"),
         ("regions",),
     ),
 }
@@ -223,12 +275,13 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
     if config.max_tokens < 3:
         raise UserError(f"captioning.max_tokens={config.max_tokens}; 3 is the least (start, a word, end)")
     kind, search = _kind(config), config.search
-    head = kind.make(config, infos, slots)
+    classes = len(space.things)
+    head = kind.make(config, infos, slots, classes)
     limit = config.max_tokens - 1
     return Task(
         name="captioning",
         features=_features(config),
-        reads=kind.reads,
+        reads=kind.reads(config, classes),
         head=head,
         labels=CaptionLabels(tokenizer, config.max_tokens, view_named(config.view, "captioning.view")),
         loss=CaptionLoss(config.smoothing),

@@ -1,6 +1,7 @@
 """The text decoder: a Transformer that reads the shared features directly, without an encoder of its own.
 
-The paper takes the trunk for the encoder (PAPER, section 2); sizes are configuration.
+The paper takes the trunk for the encoder (PAPER, section 2); sizes are configuration. What detection finds may stand
+beside the features, see :mod:`yolor_mtl.tasks.captioning.objects`.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from yolor_mtl.models.blocks import WideLinear
 from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
 from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.ops.cells import cells_of
 from yolor_mtl.records import Outputs
+from yolor_mtl.tasks.captioning.objects import ObjectTokens
+from yolor_mtl.tasks.captioning.pre_norm import DecoderLayer, Groups
 
 Cache = dict[str, Tensor]
 """State of a caption in the making: ``keys`` and ``values`` (layers, N, heads, T, d / heads) of the words so far,
-``memory_keys`` and ``memory_values`` (layers, N, heads, S, d / heads) of the picture's S cells. A head may keep more
-and under other names; axis 1 is always the caption."""
+``memory_keys`` and ``memory_values`` (layers, N, heads, S, d / heads) of the picture's cells and objects. A head may
+keep more and under other names; axis 1 is always the caption."""
 
 
 def sine_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
@@ -40,81 +43,11 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device)
     return torch.cat(grid, dim=-1).flatten(0, 1)
 
 
-class Attention(nn.Module):
-    """Multi-head attention whose keys and values can be kept between steps."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.query = nn.Linear(width, width)
-        self.key_value = WideLinear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def split(self, x: Tensor) -> Tensor:
-        """(N, T, d) to (N, heads, T, d / heads)."""
-        parts: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return parts
-
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (N, heads, T, d / heads) of (N, T, d)."""
-        key, value = self.key_value(x).chunk(2, dim=-1)
-        return self.split(key), self.split(value)
-
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-        """(N, T, d) over keys and values (N, heads, S, d / heads)."""
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(
-            self.split(self.query(x)), key, value, dropout_p=dropout, is_causal=causal
-        )
-        return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
-
-    def weighed(self, x: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`forward` without a mask or dropout, and the weights (N, heads, T, S) that were used."""
-        query = self.split(self.query(x))
-        weights = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(-1)
-        return self.out((weights @ value).transpose(1, 2).flatten(2)), weights
-
-
-class DecoderLayer(nn.Module):
-    """Pre-norm: self-attention over the words so far, cross-attention to the picture, feed-forward."""
-
-    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
-        super().__init__()
-        self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
-        self.self_attention = Attention(width, heads, dropout)
-        self.cross_attention = Attention(width, heads, dropout)
-        self.widen, self.narrow = WideLinear(width, feed_forward), nn.Linear(feed_forward, width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, memory_key: Tensor, memory_value: Tensor) -> Tensor:
-        """All T words at once, (N, T, d), each seeing the ones before it."""
-        inner = self.norm_self(x)
-        x = x + self.dropout(self.self_attention(inner, *self.self_attention.project(inner), causal=True))
-        x = x + self.dropout(self.cross_attention(self.norm_cross(x), memory_key, memory_value, causal=False))
-        wide = self.dropout(F.gelu(self.widen(self.norm_feed(x))))
-        return x + self.dropout(self.narrow(wide))  # type: ignore[no-any-return]
-
-    def step(
-        self, x: Tensor, key: Tensor, value: Tensor, memory_key: Tensor, memory_value: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One word (N, 1, d) after those kept: the result, grown keys and values, cross-attention (N, heads, 1, S).
-
-        Never drops anything: a caption does not depend on the mode.
-        """
-        inner = self.norm_self(x)
-        new_key, new_value = self.self_attention.project(inner)
-        key, value = torch.cat((key, new_key), dim=2), torch.cat((value, new_value), dim=2)
-        x = x + self.self_attention.weighed(inner, key, value)[0]
-        crossed, weights = self.cross_attention.weighed(self.norm_cross(x), memory_key, memory_value)
-        x = x + crossed
-        return x + self.narrow(F.gelu(self.widen(self.norm_feed(x)))), key, value, weights
-
-
 class CaptionHead(nn.Module):
     """Reads features as one sequence of cells, writes words.
 
-    Outputs: ``memory`` (R, S, d), what the decoder reads; and with ``inputs`` also ``logits`` (N, T, V).
+    Outputs: ``memory`` (R, S, d), what the decoder reads: the cells of the features, row by row, then objects where
+    there are some; and with ``inputs`` also ``logits`` (N, T, V).
 
     Args:
         features: names of the features.
@@ -129,6 +62,7 @@ class CaptionHead(nn.Module):
         output: channels of the layers between the decoder and the words (CATR has 512, 512); usually none.
         tied: the output uses the embedding's weights.
         implicit: implicit knowledge before and after the output.
+        objects: makes tokens of the objects that detection finds.
     """
 
     memories = ("memory",)
@@ -148,11 +82,13 @@ class CaptionHead(nn.Module):
         output: Sequence[int],
         tied: bool,
         implicit: bool,
+        objects: ObjectTokens | None = None,
     ) -> None:
         super().__init__()
         self.features = tuple(features)
         self.project = nn.ModuleDict({name: nn.Conv2d(infos[name].channels, width, 1) for name in self.features})
         self.level = nn.Parameter(torch.randn(len(self.features), width) * 0.02)
+        self.objects = objects
         self.norm_memory = nn.LayerNorm(width)
         self.embedding = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
@@ -180,26 +116,27 @@ class CaptionHead(nn.Module):
 
         Args:
             features: named features.
-            read: nothing.
+            read: ``detection``'s outputs where objects are read.
             inputs: ``tokens`` (N, T) int64 and ``image`` (N,) int64, the row each caption belongs to.
         """
-        memory = self.remember(features)
+        memory = self.remember(features, read)
         if inputs is None or "tokens" not in inputs:
             return {"memory": memory}
-        tokens = inputs["tokens"][:, :-1]
+        tokens, groups = inputs["tokens"][:, :-1], Groups(inputs["image"], len(memory))
         x = self.dropout(self.embedding(tokens) + self.positions[: tokens.shape[1]])
         for layer in self.layers:
-            key, value = layer.cross_attention.project(memory)  # type: ignore[operator, union-attr]
-            x = layer(x, key[inputs["image"]], value[inputs["image"]])
+            x = layer(x, *layer.cross_attention.project(memory), groups)  # type: ignore[operator, union-attr]
         return {"memory": memory, "logits": self.words(x)}
 
-    def remember(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Features (R, C, H, W) as one sequence (R, S, d) with their places."""
+    def remember(self, features: Mapping[str, Tensor], read: Mapping[str, Outputs]) -> Tensor:
+        """Features (R, C, H, W) as one sequence (R, S, d) with their places, and objects."""
         parts = []
         for index, name in enumerate(self.features):
             x = self.project[name](features[name])
             places = sine_positions(x.shape[2], x.shape[3], x.shape[1], x.device).to(x.dtype)
-            parts.append(x.flatten(2).transpose(1, 2) + places + self.level[index])
+            parts.append(cells_of(x) + places + self.level[index])
+        if self.objects is not None:
+            parts.append(self.objects(features, read["detection"]))
         return self.norm_memory(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
 
     def words(self, x: Tensor) -> Tensor:
@@ -226,7 +163,7 @@ class CaptionHead(nn.Module):
             cache: what :meth:`start` or the last step gave.
 
         Returns:
-            Logits (N, V), the grown cache, and attention (N, S) over the picture, the last layer's mean over heads.
+            Logits (N, V), the grown cache, and attention (N, S) over the memory, the last layer's mean over heads.
         """
         place = cache["keys"].shape[3]
         x = self.embedding(tokens)[:, None] + self.positions[place]

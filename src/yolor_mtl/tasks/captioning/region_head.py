@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from yolor_mtl.models.blocks import ConvNormAct, WideLinear
 from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.ops.cells import cells_of, pick
 from yolor_mtl.records import Outputs, UserError
 from yolor_mtl.tasks.captioning.head import Cache
 from yolor_mtl.tasks.captioning.post_norm import GridEncoder, Pair, PostNormAttention, PostNormFeedForward
@@ -170,7 +171,7 @@ class RegionCaptionHead(nn.Module):
 
     def remember(self, features: Mapping[str, Tensor], read: Mapping[str, Outputs], drop: float) -> Outputs:
         """The two memories of R pictures; ``drop`` is the share dropped in the encoder."""
-        cells = self.grid(features[self.grid_name]).flatten(2).transpose(1, 2)
+        cells = cells_of(self.grid(features[self.grid_name]))
         regions = torch.cat((self._objects(features, read["detection"]), self._places(features, read["semantic"])), 1)
         return {"grid_memory": self.encoder(cells, drop), "region_memory": regions}
 
@@ -205,8 +206,8 @@ class RegionCaptionHead(nn.Module):
         Few cells are looked at, so they are picked first; in training the norms want all cells for their statistics.
         """
         if self.training:
-            return _pick(convs(feature), places)
-        picked = _pick(feature, places).transpose(1, 2)[..., None]
+            return pick(cells_of(convs(feature)), places)
+        picked = pick(cells_of(feature), places).transpose(1, 2)[..., None]
         tokens: Tensor = convs(picked)
         return tokens[..., 0].transpose(1, 2)
 
@@ -266,12 +267,6 @@ class RegionCaptionHead(nn.Module):
 def _pointwise(c_in: int, c_out: int) -> nn.Sequential:
     """Two 1x1 convolutions."""
     return nn.Sequential(ConvNormAct(c_in, c_out), ConvNormAct(c_out, c_out))
-
-
-def _pick(feature: Tensor, places: Tensor) -> Tensor:
-    """Cells (R, K), counted row by row, of (R, C, H, W): (R, K, C)."""
-    cells = feature.flatten(2).transpose(1, 2)
-    return cells.gather(1, places[..., None].expand(-1, -1, cells.shape[2]))
 
 
 def _check_fit(key: str, names: Sequence[str], own: tuple[int, ...], task: str, theirs: tuple[int, ...]) -> None:

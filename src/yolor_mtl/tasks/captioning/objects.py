@@ -1,0 +1,141 @@
+"""One token for each of the likeliest objects of a picture, for a decoder to read beside the cells.
+
+A caption names things, and their number and colour: "two red cars". From cells alone a small decoder has to find out by
+itself which cells belong to one thing. Detection knows; so it points at the things, as bottom-up attention does
+(Anderson et al., arXiv 1707.07998, section 3.1), without a second pass and without suppressing boxes pair by pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from yolor_mtl.models.blocks import WideLinear
+from yolor_mtl.models.trunks import FeatureInfo
+from yolor_mtl.ops.boxes import iou
+from yolor_mtl.ops.cells import cell_at, cells_of, pick
+from yolor_mtl.records import Outputs, UserError
+from yolor_mtl.tasks.captioning.pre_norm import SumLayer
+from yolor_mtl.tasks.detection.head import boxes_from_distances, expected_distances
+
+BESIDE_A_PEAK = 20.0
+"""Taken from the logits of points next to a better one: they come last, and with a score of nothing."""
+
+
+def peak_logits(logits: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+    """Each point's best class logit, lowered where one of the eight cells around it has a better one.
+
+    The points around a thing all answer for it; its peak stands for them (CenterNet, arXiv 1904.07850, section 3).
+
+    Args:
+        logits: (R, A, C).
+        shapes: (height, width) in cells of each level; together they have A cells.
+
+    Returns:
+        (R, A).
+    """
+    levels = []
+    for part, (height, width) in zip(logits.amax(2).split([h * w for h, w in shapes], dim=1), shapes, strict=True):
+        best = part.unflatten(1, (1, height, width))
+        lower = F.max_pool2d(best, 3, stride=1, padding=1) > best
+        levels.append((best - BESIDE_A_PEAK * lower).flatten(1))
+    return torch.cat(levels, dim=1)
+
+
+def twins(boxes: Tensor, classes: Tensor) -> Tensor:
+    """How much of each object is a better one of its class: the greatest overlap (IoU) with one that precedes it.
+
+    It says what suppression would take away (Matrix NMS, arXiv 2003.10152, section 3.3), and takes nothing away.
+
+    Args:
+        boxes: (R, K, 4) ``xyxy`` in any unit, the likeliest first.
+        classes: (R, K) int64.
+
+    Returns:
+        (R, K), 0..1.
+    """
+    better = (classes[:, :, None] == classes[:, None]).tril(-1)
+    return (iou(boxes[:, :, None], boxes[:, None]) * better).amax(2)
+
+
+class ObjectTokens(nn.Module):
+    """What the features hold at the middle of each object's box, with its classes and its box.
+
+    Gradients reach the features and the layers here, not detection's answers: captions do not move boxes.
+
+    Args:
+        infos: channels and stride of the features.
+        levels: names of detection's features, in its order.
+        features: names of the features to read.
+        classes: number of detection's classes.
+        count: greatest number of objects K; a picture of fewer points gives all it has.
+        width: channels of a token, d.
+        branch: detection's branch that points.
+        encoder: layers in which the objects see each other, so that each can know how many are like it.
+    """
+
+    def __init__(
+        self,
+        infos: Mapping[str, FeatureInfo],
+        *,
+        levels: Sequence[str],
+        features: Sequence[str],
+        classes: int,
+        count: int,
+        width: int,
+        branch: str = "main",
+        encoder: Sequence[SumLayer] = (),
+    ) -> None:
+        super().__init__()
+        self.levels, self.features = tuple(levels), tuple(features)
+        self.count, self.branch = count, branch
+        self.stride = infos[levels[0]].stride
+        self.look = WideLinear(sum(infos[name].channels for name in features), width)
+        self.classes = WideLinear(classes, width, bias=False)
+        self.box = nn.Sequential(nn.Linear(8, width), nn.GELU(), nn.Linear(width, width))
+        self.encoder = nn.Sequential(*encoder)
+
+    def forward(self, features: Mapping[str, Tensor], detection: Outputs) -> Tensor:
+        """Tokens (R, K, d), the likeliest object first.
+
+        Args:
+            features: named features (R, C, H, W).
+            detection: its outputs for the same R pictures.
+
+        Raises:
+            UserError: detection answers at other points than ``levels`` have.
+        """
+        shapes = [(features[name].shape[2], features[name].shape[3]) for name in self.levels]
+        logits, boxes = self._answers(detection, sum(height * width for height, width in shapes))
+        peaks = peak_logits(logits, shapes)
+        best, places = peaks.topk(min(self.count, peaks.shape[1]), dim=1)
+        height, width = shapes[0]
+        frame = boxes.new_tensor((width, height, width, height)) * self.stride
+        sides = pick(boxes, places) / frame
+        low, high = sides.clamp(0, 1).split(2, dim=-1)
+        middle = (low + high) / 2
+        maps = [features[name] for name in self.features]
+        seen = [pick(cells_of(x), cell_at(middle, x.shape[2], x.shape[3])) for x in maps]
+        classes = pick(logits, places).sigmoid()
+        scores = torch.stack((best.sigmoid(), twins(sides, classes.argmax(2))), dim=-1)
+        form = torch.cat((low, high, high - low, scores), dim=-1)
+        tokens = self.look(torch.cat(seen, dim=-1)) + self.classes(classes) + self.box(form)
+        return self.encoder(tokens)  # type: ignore[no-any-return]
+
+    def _answers(self, detection: Outputs, points: int) -> tuple[Tensor, Tensor]:
+        """Class logits (R, A, C) and boxes (R, A, 4) in pixels, float32, cut off from detection."""
+        name = f"{self.branch}.class_logits"
+        if name not in detection:
+            known = [key.removesuffix(".class_logits") for key in detection if key.endswith(".class_logits")]
+            raise UserError(f"captioning.objects.branch={self.branch!r}; detection has: {', '.join(known)}")
+        logits = detection[name].detach().float()
+        if logits.shape[1] != points:
+            raise UserError(
+                f"captioning.objects.levels={list(self.levels)} have {points} points, but detection answers at "
+                f"{logits.shape[1]}: name detection's own features"
+            )
+        box_logits, steps = detection[f"{self.branch}.box_logits"].detach(), detection[f"{self.branch}.steps"].detach()
+        return logits, boxes_from_distances(expected_distances(box_logits, steps), detection["anchors"])
