@@ -19,12 +19,13 @@ from rich.table import Table
 
 from yolor_mtl.build import Model, build_model, learn_space, model_config
 from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.data.augment import AugmentConfig
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.data.loader import Collate, TrainingSet, view_pools
 from yolor_mtl.data.named import find_data
 from yolor_mtl.data.schedule import Schedule
 from yolor_mtl.ops.device import choose_device, use_half
-from yolor_mtl.records import Batch, LossOutput
+from yolor_mtl.records import Batch, LossOutput, View
 from yolor_mtl.tasks.base import total_loss
 from yolor_mtl.training.config import train_config
 from yolor_mtl.training.optim import adamw
@@ -100,7 +101,8 @@ def main() -> None:
     pools = view_pools(dataset, labels)
     schedule = Schedule(pools, config.batch)
     recipe = train_config({}, None, "demo")
-    pictures = TrainingSet(dataset, labels, pools, (config.imgsz, config.imgsz), recipe.augment)
+    pipelines: dict[View, AugmentConfig] = {"vision": recipe.augment, "language": recipe.weak}
+    pictures = TrainingSet(dataset, labels, pools, (config.imgsz, config.imgsz), pipelines)
     collate = Collate(labels)
     optimizer = adamw(model.network, recipe, [])
     watch = Stopwatch(device)

@@ -146,13 +146,15 @@ def possible_tasks(config: ModelConfig, space: LabelSpace) -> list[str]:
     return [name for name in config.tasks if all(getattr(space, need) for need in TASKS[name].needs)]
 
 
-def build_model(config: ModelConfig, space: LabelSpace, only: Sequence[str] = ()) -> Model:
+def build_model(config: ModelConfig, space: LabelSpace, only: Sequence[str] = (), *, helped: bool = False) -> Model:
     """Assembles tasks and the network.
 
     Args:
         config: the row.
         space: classes and vocabulary.
         only: tasks to build; all that the row names by default.
+        helped: heads that these tasks' heads read are built as well where their tasks are not asked for, as weights
+            need them that were trained so. Otherwise a head does without what it can do without.
 
     Raises:
         UserError: a task is unknown, needs another that is not asked for, or needs classes that do not exist.
@@ -163,17 +165,23 @@ def build_model(config: ModelConfig, space: LabelSpace, only: Sequence[str] = ()
             known = ", ".join(config.tasks)
             raise UserError(f"tasks: this model has no task {name!r}{nearest(name, config.tasks)}; it has: {known}")
     blocks = {name: _block(name, config) for name in names}
+    if helped:
+        read = {name for task, block in blocks.items() for name in TASKS[task].reads(block, space)}
+        blocks |= {name: _block(name, config) for name in config.tasks if name in read - set(names)}
+    else:
+        blocks = {name: TASKS[name].among(block, names) for name, block in blocks.items()}
     features = {name: TASKS[name].features(block) for name, block in blocks.items()}
     trunk = build_trunk(config.trunk, {feature for needed in features.values() for feature in needed})
     if config.implicit == "heads+neck":
         trunk.align()
-    tasks = tuple(ordered(TASKS[name].build(block, space, trunk.feature_info) for name, block in blocks.items()))
+    built = ordered(TASKS[name].build(block, space, trunk.feature_info) for name, block in blocks.items())
     network = Network(
         trunk,
-        {task.name: task.head for task in tasks if task.head is not None},
-        {task.name: task.features for task in tasks if task.head is not None},
-        {task.name: task.reads for task in tasks},
+        {task.name: task.head for task in built if task.head is not None},
+        {task.name: task.features for task in built if task.head is not None},
+        {task.name: task.reads for task in built},
     )
+    tasks = tuple(task for task in built if task.name in names)
     whole = {name: asdict(block) for name, block in blocks.items()}
     kept = replace(config, trunk=dict(config.trunk), tasks=whole)
     return Model(kept, space, tasks, network.to(memory_format=torch.channels_last))
@@ -217,11 +225,11 @@ def load_model(path: Path, only: Sequence[str] = ()) -> Model:
         raise UserError(f"{path}: its metadata is incomplete ({error}); write it anew with train") from error
     config = fill(ModelConfig, row, where=str(path))
     _check_blocks(config, str(path))
-    model = build_model(config, space, only)
+    model = build_model(config, space, only, helped=True)
     if only:
         # The other heads are left, and the parts of the trunk that nobody but they read.
         own = model.network.state_dict()
-        wanted = tuple(f"heads.{task.name}." for task in model.tasks)
+        wanted = tuple(f"heads.{name}." for name in model.network.heads)
         state = {name: value for name, value in state.items() if name in own or name.startswith(wanted)}
     load_state(model.network, state, str(path))
     model.network.eval()

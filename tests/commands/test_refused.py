@@ -9,7 +9,7 @@ import pytest
 import runs
 
 TRAIN: dict[str, tuple[list[str], list[str]]] = {
-    "missing data": (["data={tmp}/absent"], ["absent", "COCO's layout"]),
+    "missing data": (["data={tmp}/absent"], ["absent", "COCO's or YOLO's layout"]),
     "empty data": (["data={tmp}/empty"], ["empty", "no annotations found"]),
     "unknown key": (["epohcs=3"], ["epohcs", "did you mean 'epochs'?"]),
     "not key=value": (["epochs"], ["epochs", "key=value"]),

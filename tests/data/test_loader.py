@@ -15,6 +15,7 @@ from drawn import BOX, HEIGHT, WIDTH, write_set
 from PIL import Image
 from torch import Tensor
 
+from yolor_mtl.data.augment import AugmentConfig, weak
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.image import UnreadableImageError, read_image
 from yolor_mtl.data.labels import Labels
@@ -30,7 +31,6 @@ from yolor_mtl.data.loader import (
     view_pools,
 )
 from yolor_mtl.data.schedule import Draw, Schedule, StepSampler
-from yolor_mtl.data.transforms import AugmentConfig
 from yolor_mtl.ops.frame import GREY, boxes_to_original, letterbox
 from yolor_mtl.records import IGNORE, Batch
 from yolor_mtl.tasks.base import task_losses
@@ -52,7 +52,7 @@ def _data(root: Path, pictures: Iterable[str]) -> CocoDataset:
 
 def _training_set(data: CocoDataset, augment: AugmentConfig = STILL, labels: dict[str, Labels] | None = None) -> Any:
     labels = _labels() if labels is None else labels
-    return TrainingSet(data, labels, view_pools(data, labels), SIZE, augment)
+    return TrainingSet(data, labels, view_pools(data, labels), SIZE, {"vision": augment, "language": weak()})
 
 
 def _draws(indices: Sequence[int], view: Any = "vision") -> list[Draw]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
 import torch
-from drawn import BOX, drawn
+from drawn import BOX, drawn, extent, painted
 from torch import Tensor
 
-from yolor_mtl.build import Model, ModelConfig
-from yolor_mtl.data.mosaic import mixup, mosaic, single
-from yolor_mtl.records import IGNORE, LossOutput, Sample, UserError
+from yolor_mtl.data.mosaic import copy_paste, erase, mixup, mosaic, single
+from yolor_mtl.records import IGNORE, LossOutput, Sample
 from yolor_mtl.tasks.base import Task, total_loss
-from yolor_mtl.training.config import train_config
-from yolor_mtl.training.trainer import _check_augmentation
 
 SIZE = (tiny.HEIGHT, tiny.WIDTH)
 CLASSES = len(tiny.space().semantic)
@@ -38,8 +37,7 @@ def test_mixup() -> None:
     assert found.objects is not None
     assert found.objects["classes"].tolist() == [0, 1]
     assert torch.equal(found.maps["semantic"], torch.cat((first.maps["semantic"], second.maps["semantic"])))
-    assert found.texts == {}
-    assert first.texts  # the parts are left as they were
+    assert found.texts == first.texts
     assert torch.equal(found.image, mixup(first, second, np.random.default_rng(0)).image)
 
 
@@ -113,22 +111,67 @@ def test_unlabelled_pictures_in_mixup() -> None:
     assert (task.labels.targets([mixed[1]])["maps"][:, 1] == IGNORE).all()
 
 
-def _config_and_model(loss: str, *assigned: tuple[str, float]) -> tuple[object, Model]:
-    tasks, network = tiny.build({"semantic": {"loss": loss}})
-    return train_config({"augment": dict(assigned)}), Model(ModelConfig(), tiny.space(), tuple(tasks), network)
+def _pasted(first: Sample, second: Sample) -> Sample:
+    """With a seed that pastes what there is, not mirrored."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        if rng.random() >= 0.5 and rng.random() < 0.5:
+            return copy_paste(first, second, np.random.default_rng(seed))
+    raise AssertionError
 
 
-def test_mixup_needs_the_multilabel_loss() -> None:
-    with pytest.raises(UserError, match=r"augment\.mixup breaks.*semantic.*semantic\.loss=multilabel or mixup=0"):
-        _check_augmentation(*_config_and_model("softmax", ("mixup", 0.1)))  # type: ignore[arg-type]
-    _check_augmentation(*_config_and_model("softmax", ("mosaic", 1.0)))  # type: ignore[arg-type]
-    _check_augmentation(*_config_and_model("multilabel", ("mixup", 1.0)))  # type: ignore[arg-type]
+def test_pasted_things_hide_what_they_cover() -> None:
+    first, second = drawn(SIZE, (10, 10, 50, 50)), drawn(SIZE, (30, 0, 80, 60), 1)
+    found = _pasted(first, second)
+    table = found.objects
+    assert table is not None
+    assert table["classes"].tolist() == [0, 1]
+    assert table["boxes"].tolist() == [[10, 10, 30, 50], [30, 0, 80, 60]]
+    colours, semantic = painted(found.image), found.maps["semantic"][0].numpy()
+    for row, number in enumerate((0, 1)):
+        mask = table["masks"][row].numpy() == 1
+        assert np.array_equal(mask, colours == number)
+        assert np.array_equal(mask, semantic == 2 * number + 1)
+    # Around them the first picture's background.
+    assert (semantic[colours == -1] == 0).all()
+    assert found.texts == first.texts
+    assert first.objects is not None
+    assert first.objects["boxes"].tolist() == [[10, 10, 50, 50]]  # the parts are left as they were
 
 
-def test_captions_do_not_survive_strong_augmentation() -> None:
-    tasks, network = tiny.build({"captioning": {"view": "vision"}})
-    model = Model(ModelConfig(), tiny.space(), tuple(tasks), network)
-    for key in ("mosaic", "flip"):
-        augment = {"mosaic": 0.0, "mixup": 0.0, "flip": 0.0, key: 0.5}
-        with pytest.raises(UserError, match=rf"augment\.{key} breaks .*captioning\.view=language"):
-            _check_augmentation(train_config({"augment": augment}), model)
+def test_a_thing_hidden_by_a_pasted_one_goes() -> None:
+    found = _pasted(drawn(SIZE, (30, 10, 50, 30)), drawn(SIZE, (20, 0, 80, 60), 1)).objects
+    assert found is not None
+    assert found["classes"].tolist() == [1]
+
+
+def test_pasted_without_a_map_is_unlabelled() -> None:
+    found = _pasted(drawn(SIZE, (0, 0, 20, 20)), drawn(SIZE, (30, 0, 80, 60), 1, maps={}))
+    semantic = found.maps["semantic"][0]
+    assert (semantic[0:60, 30:80] == IGNORE).all()
+    assert int((semantic == IGNORE).sum()) == 50 * 60
+
+
+def test_what_cannot_be_pasted() -> None:
+    """Without masks, crowds, or where the first picture's objects are unknown."""
+    plain, other = drawn(SIZE, (0, 0, 20, 20)), drawn(SIZE, (30, 0, 80, 60), 1)
+    assert other.objects is not None
+    crowd = replace(other, objects={**other.objects, "crowd": torch.tensor([True])})
+    maskless = replace(other, objects={**other.objects, "has_mask": torch.tensor([False])})
+    unknown = replace(plain, objects=None)
+    for first, second in ((plain, crowd), (plain, maskless), (unknown, other), (plain, replace(other, objects=None))):
+        assert _pasted(first, second) is first
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_erased(seed: int) -> None:
+    sample = drawn(SIZE, (0, 0, SIZE[1], SIZE[0]))
+    found = erase(sample, np.random.default_rng(seed))
+    hole = painted(found.image) == -2
+    assert 0.01 <= hole.mean() <= 0.25
+    x1, y1, x2, y2 = (int(side) for side in extent(hole))
+    assert hole[y1:y2, x1:x2].all()
+    assert np.array_equal(found.maps["semantic"][0].numpy() == IGNORE, hole)
+    assert found.objects is not None
+    assert np.array_equal(found.objects["masks"][0].numpy() == 0, hole)
+    assert found.objects["boxes"][0].tolist() == list(extent(~hole))

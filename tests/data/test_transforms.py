@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,14 +17,15 @@ from torchvision.transforms.v2 import functional as F
 
 from yolor_mtl.data.mosaic import mixup, mosaic, single
 from yolor_mtl.data.transforms import (
-    AugmentConfig,
     Cut,
     assemble,
+    covered,
     join_tables,
     map_sample,
+    mirror,
     random_cut,
-    recolour,
     select_rows,
+    turn,
     whole_cut,
 )
 from yolor_mtl.ops.frame import GREY
@@ -101,7 +103,7 @@ def test_mosaic(after: Callable[[Sample], Sample], four: tuple[Drawing, ...], ji
     _check_together(found)
     assert found.objects is not None
     assert found.objects["classes"].tolist() == sorted(found.objects["classes"].tolist())
-    assert found.texts == {}
+    assert found.texts == samples[0].texts
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -228,17 +230,6 @@ def test_a_cut_stays_inside(
         assert region[axis] <= cut.target[axis] < end <= region[axis] + region[2 + axis]
 
 
-def test_recolour() -> None:
-    image = drawn((30, 40), BOX).image
-    still = AugmentConfig(hue=0, saturation=0, brightness=0)
-    assert torch.equal(recolour(image, still, np.random.default_rng(0)), image)
-    found = [recolour(image, AugmentConfig(), np.random.default_rng(seed)) for seed in (0, 0, 1)]
-    assert found[0].shape == image.shape
-    assert found[0].dtype == torch.uint8
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
-
-
 @pytest.mark.parametrize(("side", "goal"), [(96, 40), (96, 60), (40, 96), (64, 64), (97, 31)])
 def test_masks_are_not_shifted_against_the_picture(side: int, goal: int) -> None:
     ramp = torch.arange(side, dtype=torch.uint8)[None, None].expand(1, side, side)
@@ -249,3 +240,81 @@ def test_masks_are_not_shifted_against_the_picture(side: int, goal: int) -> None
     mask = moved.maps["semantic"].as_subclass(Tensor)[0].double()
     assert (mask - picture).mean().abs() < 0.13
     assert (mask - picture).abs().max() <= max(1.0, 0.5 * side / goal + 1)
+
+
+def _without_mask(sample: Sample) -> Sample:
+    assert sample.objects is not None
+    masks = torch.zeros_like(sample.objects["masks"].as_subclass(Tensor))
+    return replace(
+        sample,
+        objects={**sample.objects, "masks": tv_tensors.Mask(masks), "has_mask": torch.tensor([False])},
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(angle=st.floats(-180, 180), shear=st.tuples(st.floats(-20, 20), st.floats(-20, 20)), size=st.integers(12, 40))
+def test_turned_things_have_boxes_that_fit(angle: float, shear: tuple[float, float], size: int) -> None:
+    """With a mask the box is that of the pixels; without, the pixels lie inside."""
+    sample = drawn(SIZE, (48 - size // 2, 32 - size // 2, 48 + size // 2, 32 + size // 2))
+    found = turn(sample, angle, shear)
+    _check_whole(found)
+    assert found.objects is not None
+    coloured = extent(painted(found.image) == 0)
+    assert found.objects["boxes"][0].tolist() == pytest.approx(extent(found.objects["masks"][0]))
+    assert found.objects["boxes"][0].tolist() == pytest.approx(coloured, abs=1.5)
+    assert extent(found.maps["semantic"][0] == 1) == pytest.approx(coloured, abs=1.5)
+    loose = turn(_without_mask(sample), angle, shear).objects
+    assert loose is not None
+    x1, y1, x2, y2 = loose["boxes"][0].tolist()
+    assert x1 <= coloured[0] + 1.5
+    assert y1 <= coloured[1] + 1.5
+    assert x2 >= coloured[2] - 1.5
+    assert y2 >= coloured[3] - 1.5
+
+
+def test_what_comes_in_from_outside_is_unlabelled() -> None:
+    found = turn(drawn(SIZE, (40, 20, 60, 40)), 45.0, (0.0, 0.0))
+    semantic = found.maps["semantic"][0]
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        assert semantic[corner] == IGNORE
+        assert (found.image[:, corner[0], corner[1]] == GREY).all()
+    assert found.objects is not None
+    assert set(found.objects["masks"].unique().tolist()) == {0, 1}
+
+
+def test_turned_out_of_the_picture() -> None:
+    """A corner leaves the frame when it is turned."""
+    found = turn(drawn(SIZE, (0, 0, 8, 6)), 45.0, (0.0, 0.0))
+    assert found.objects is not None
+    assert {len(column) for column in found.objects.values()} == {0}
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_covered(masked: bool) -> None:
+    """Half hidden: the mask ends there and the box with it; all but hidden: it goes; without a mask the box stays."""
+    sample = drawn(SIZE, (10, 10, 50, 30))
+    sample = sample if masked else _without_mask(sample)
+    right, nearly, elsewhere = (torch.zeros(SIZE, dtype=torch.bool) for _ in range(3))
+    right[:, 30:], nearly[:, :49], elsewhere[40:] = True, True, True
+    half = covered(sample, right).objects
+    assert half is not None
+    assert half["boxes"].tolist() == [[10, 10, 30 if masked else 50, 30]]
+    assert half["masks"].sum() == (20 * 20 if masked else 0)
+    rest = covered(sample, nearly).objects
+    assert rest is not None
+    assert len(rest["boxes"]) == 0
+    untouched = covered(sample, elsewhere).objects
+    assert untouched is not None
+    assert untouched["boxes"].tolist() == [[10, 10, 50, 30]]
+    assert covered(replace(sample, objects=None), right).objects is None
+
+
+def test_mirror() -> None:
+    sample = replace(drawn(SIZE, (0, 5, 20, 30)), texts={"captions": ("a box on the left",), "notes": ()})
+    found = mirror(sample)
+    _check_together(found)
+    assert found.objects is not None
+    assert found.objects["boxes"].tolist() == [[SIZE[1] - 20, 5, SIZE[1], 30]]
+    assert found.texts == {"captions": ("a box on the right",), "notes": ()}
+    assert torch.equal(mirror(found).image, sample.image)
+    assert mirror(found).texts == sample.texts

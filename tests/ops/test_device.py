@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from yolor_mtl.ops import device as module
-from yolor_mtl.ops.device import choose_device, half_pays, loading_processes, use_half
+from yolor_mtl.ops.device import choose_device, half_pays, half_type, loading_processes, use_half
 from yolor_mtl.records import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -72,8 +72,17 @@ def test_half(monkeypatch: pytest.MonkeyPatch) -> None:
     for pays in (True, False):
         monkeypatch.setattr(module, "half_pays", lambda device, pays=pays: pays)
         assert use_half("auto", CPU) == pays
-    with pytest.raises(UserError, match="half=fp16 must be auto, true or false"):
-        use_half("fp16", CPU)
+    with pytest.raises(UserError, match="half=fp32 must be auto, true, false or fp16"):
+        use_half("fp32", CPU)
+
+
+def test_float16_is_for_nvidia_gpus() -> None:
+    assert half_type("fp16", CUDA) == torch.float16
+    assert half_type("true", CUDA) == half_type("true", CPU) == torch.bfloat16
+    assert half_type("false", CUDA) is None
+    for device in ("cpu", "mps"):
+        with pytest.raises(UserError, match=rf"half=fp16 needs an NVIDIA GPU, and device={device}.*half=true"):
+            half_type("fp16", torch.device(device))
 
 
 def test_half_pays(monkeypatch: pytest.MonkeyPatch) -> None:

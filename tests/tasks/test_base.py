@@ -14,7 +14,17 @@ from torch import Tensor
 from yolor_mtl.ops.frame import letterbox_frame
 from yolor_mtl.records import IGNORE, LossOutput, UserError
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.tasks.base import Canvas, DecodeOptions, Task, decode_all, ordered, task_losses, total_loss, view_named
+from yolor_mtl.tasks.base import (
+    Canvas,
+    DecodeOptions,
+    Task,
+    decode_all,
+    ordered,
+    task_losses,
+    task_totals,
+    total_loss,
+    view_named,
+)
 
 PARTS: Any = {"decode": None, "scoring": None, "show": None}
 
@@ -53,6 +63,17 @@ def test_total() -> None:
     assert {name: part.item() for name, part in parts.items()} == {"a/x": 20, "a/y": 5}
     assert total_loss(tasks, losses, lambda count: count * 2)[0].item() == 15
     assert total_loss(tasks, {})[0].item() == 0
+
+
+def test_totals_by_task() -> None:
+    losses = {
+        name: LossOutput({"x": (torch.tensor(6.0), torch.tensor(3.0)), "y": (torch.tensor(1.0), torch.tensor(1.0))})
+        for name in ("a", "b")
+    }
+    totals, parts = task_totals([_task("a"), _task("b", weights={"x": 0.5}), _task("c")], losses)
+    assert {name: total.item() for name, total in totals.items()} == {"a": 3, "b": 2}
+    assert len(parts) == 4
+    assert task_totals([_task("a")], {}) == ({}, {})
 
 
 def test_views() -> None:

@@ -40,6 +40,35 @@ def test_stops_at_the_end_of_the_plan(module):
     assert (going.should_stop, ended.should_stop) == (False, True)
 
 
+def test_neither_stops_inside_a_step(module):
+    module.config = TrainConfig(accumulate=2)
+    module._trainer = SimpleNamespace(num_training_batches=5)
+    stopper, ended = Stopper(pytest.fail), trainer(10)
+    stopper.signal = signal.SIGTERM
+    stopper.on_train_batch_end(ended, module, None, None, 2)
+    assert not ended.should_stop
+    stopper.save = lambda trainer: None
+    with pytest.raises(StoppedError):
+        stopper.on_train_batch_end(ended, module, None, None, 4)
+
+
+def test_a_row_is_the_mean_of_its_step(module, tmp_path, monkeypatch):
+    module.config = TrainConfig(accumulate=2)
+    module._trainer = SimpleNamespace(num_training_batches=4)
+    logged = {}
+    monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: value}))
+    recorder = Recorder(None, tmp_path, {}, None, resume=False, interval=1)
+    running = SimpleNamespace(global_step=0, optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
+    batches = [{"a/x": 1.0, "a/y": 2.0}, {"a/x": 3.0, "b/z": 5.0}, {"b/z": 7.0}, {}]
+    for place, parts in enumerate(batches):
+        module.parts = parts
+        running.global_step += place % 2
+        recorder.on_train_batch_end(running, module, None, None, place)
+    rows = [{key: value for key, value in row.items() if key not in ("seconds", "lr")} for row in recorder.losses.rows]
+    assert rows == [{"step": 1, "a": 4.0, "b": 5.0}, {"step": 2, "b": 7.0}]
+    assert logged["train/a/x"] == 2.0
+
+
 def test_a_signal_saves_and_stops_and_handlers_come_back(module):
     saved = []
     stopper, before = Stopper(saved.append), [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]

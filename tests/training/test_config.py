@@ -32,6 +32,21 @@ def test_a_resumed_run_keeps_its_configuration(tmp_path: Path) -> None:
         assert resumed_folder(config.resume) == tmp_path
 
 
+@pytest.mark.parametrize("given", [{"optimizer": "sgd"}, {"accumulate": 2}, {"balance": "uncertainty"}])
+def test_a_resumed_run_keeps_what_its_state_is_made_of(tmp_path: Path, given: dict[str, Any]) -> None:
+    (tmp_path / "config.yaml").write_text("epochs: 9\n")  # of a release without these keys
+    assert train_config({"resume": str(tmp_path)}).optimizer == "adamw"
+    with pytest.raises(UserError) as caught:
+        train_config({"resume": str(tmp_path), **given})
+    for part in (*given, "goes on with", f"weights={tmp_path}/best.safetensors"):
+        assert part in str(caught.value)
+
+
+def test_words_in_any_case() -> None:
+    config = train_config({"half": True, "optimizer": "SGD"})
+    assert (config.half, config.optimizer) == ("true", "sgd")
+
+
 @pytest.mark.parametrize(
     ("given", "parts"),
     [
@@ -42,9 +57,18 @@ def test_a_resumed_run_keeps_its_configuration(tmp_path: Path) -> None:
         ({"workers": -2}, ["workers=-2"]),
         ({"lr": 0}, ["lr=0"]),
         ({"ema": 1.0}, ["ema=1.0"]),
+        ({"accumulate": 0}, ["accumulate=0", "1"]),
+        ({"momentum": 1}, ["momentum=1", "excluded"]),
+        ({"flat": 1.0}, ["flat=1.0", "excluded"]),
+        ({"optimizer": "adam"}, ["optimizer=adam", "did you mean 'adamw'", "sgd"]),
+        ({"schedule": "flatcosine"}, ["schedule=flatcosine", "did you mean 'flat-cosine'"]),
+        ({"balance": "uncertain"}, ["balance=uncertain", "did you mean 'uncertainty'", "fixed"]),
+        ({"surgery": "pc-grad"}, ["surgery=pc-grad", "did you mean 'pcgrad'", "upgrad"]),
+        ({"half": "fp61"}, ["half=fp61", "did you mean 'fp16'"]),
+        ({"surgery": "pcgrad", "half": "fp16"}, ["surgery=pcgrad", "half=fp16", "half=true"]),
         ({"language_share": 1.0}, ["language_share"]),
-        ({"augment": {"mosaic": 1.5}}, ["augment.mosaic=1.5", "0..1"]),
-        ({"augment": {"scale": 1.0}}, ["augment.scale", "excluded"]),
+        ({"augment": {"mosaic": 1.5}}, ["augment.mosaic=1.5", "between 0 and 1"]),
+        ({"augment": {"scale": 1.0}}, ["augment.scale=1.0", "between 0 and"]),
         ({"augment": {"hue": 0.7}}, ["augment.hue", "0.5"]),
         ({"augment": {"mosiac": 1}}, ["augment.mosiac", "did you mean 'mosaic'"]),
         ({"augment": 1}, ["augment"]),

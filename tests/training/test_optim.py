@@ -4,8 +4,8 @@ import pytest
 import tiny
 import torch
 
-from yolor_mtl.training.config import TrainConfig
-from yolor_mtl.training.optim import adamw, parameter_groups, set_rate
+from yolor_mtl.training.config import CHOICES, TrainConfig
+from yolor_mtl.training.optim import OPTIMIZERS, adamw, parameter_groups, set_rate, sgd
 
 CONFIG = TrainConfig(lr=0.01, text_lr=0.5, weight_decay=0.1)
 
@@ -54,6 +54,35 @@ def test_rates_keep_their_ratio(network):
     set_rate(optimizer, 0.1)
     set_rate(optimizer, 0.2)
     assert sorted({round(group["lr"], 9) for group in optimizer.param_groups}) == [0.001, 0.002]
+
+
+def test_the_words_are_those_of_the_configuration():
+    assert tuple(OPTIMIZERS) == CHOICES["optimizer"]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_what_is_outside_the_network_learns_without_decay(network, make):
+    further = torch.nn.Parameter(torch.zeros(3, 3))
+    (group,) = (g for g in make(network, CONFIG, [], [further]).param_groups if any(p is further for p in g["params"]))
+    assert (group["lr"], group["base_lr"], group["weight_decay"]) == (0.01, 0.01, 0.0)
+
+
+def test_sgd_by_hand():
+    layer = torch.nn.Linear(2, 2, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    optimizer = sgd(layer, TrainConfig(lr=0.01, momentum=0.5, weight_decay=0.2), [])
+    weight, velocity = 1.0, 0.0
+    for _ in range(3):
+        layer.weight.grad = torch.ones_like(layer.weight)
+        optimizer.step()
+        slope = 1 + 0.2 * weight
+        velocity = 0.5 * velocity + slope
+        weight -= 0.01 * (slope + 0.5 * velocity)
+        assert layer.weight[0, 0].item() == pytest.approx(weight, rel=1e-5)
+
+
+def test_sgd_without_momentum(network):
+    assert not sgd(network, TrainConfig(momentum=0), []).defaults["nesterov"]
 
 
 def test_a_step_moves_what_has_a_gradient(network):

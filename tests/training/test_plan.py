@@ -72,6 +72,13 @@ def test_warm_up_is_linear_and_the_end_is_the_final_factor() -> None:
     assert rate_factor(999, 0.25, 0, 0.0) == pytest.approx(0.5 + 0.5 * math.cos(math.pi / 4))
 
 
+def test_flat_then_a_cosine() -> None:
+    assert [rate_factor(99, place, 4, 0.1, 0.5) for place in (0, 0.25, 0.5)] == [1, 1, 1]
+    assert rate_factor(99, 0.75, 4, 0.1, 0.5) == pytest.approx(0.55)
+    assert rate_factor(99, 1.0, 4, 0.1, 0.5) == pytest.approx(0.1)
+    assert rate_factor(0, 0.0, 4, 0.1, 0.5) == 0.25
+
+
 def test_the_cosine_never_rises() -> None:
     factors = [rate_factor(1000, place / 50, 10, 0.02) for place in range(51)]
     assert factors == sorted(factors, reverse=True)

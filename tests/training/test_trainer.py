@@ -136,6 +136,80 @@ def test_resume_after_ctrl_c_is_exact(
     assert seconds == sorted(seconds)
 
 
+LEARNING = {
+    "accumulate": 2,
+    "optimizer": "sgd",
+    "lr": 0.01,
+    "schedule": "flat-cosine",
+    "balance": "uncertainty",
+    "tasks": ["detection", "semantic"],
+}
+"""Three batches an epoch, which make two steps: two of them, and the one that is left."""
+
+
+def test_accumulation_balance_and_sgd(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {**LEARNING, "epochs": EPOCHS, "val_batches": 1}
+    whole = runs.run_training(scenes, tmp_path / "whole", **keys).out
+    kept = torch.load(whole / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 2 * EPOCHS
+    rows = runs.rows(whole)
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4), (3, 6)]
+    losses = read_rows(whole / "losses.csv")
+    assert [row["step"] for row in losses] == [1, 5]
+    assert all(row["lr"] == pytest.approx(0.01) for row in losses[:1])
+    learnt = {name for name in kept["state_dict"] if name.startswith("balance.")}
+    assert learnt == {f"balance.log_variance.{task}" for task in LEARNING["tasks"]}
+    assert not [name for name in load_file(whole / "best.safetensors") if "balance" in name]
+    for task in LEARNING["tasks"]:
+        assert 0 < rows[-1][f"balance/{task}"] < 1  # losses above one
+        assert rows[-1][f"balance/{task}"] < rows[0][f"balance/{task}"]
+    events = EventAccumulator(str(whole))
+    events.Reload()
+    assert {"balance/detection", "train/detection/box"} <= set(events.Tags()["scalars"])
+
+    seen: list[int] = []
+    record = Recorder.on_train_batch_end
+
+    def press(self, trainer, module, outputs, batch, place):
+        record(self, trainer, module, outputs, batch, place)
+        seen.append(place)
+        if (trainer.current_epoch, place) == (1, 0):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Recorder, "on_train_batch_end", press)
+    stopped = runs.run_training(scenes, tmp_path / "run", **keys)
+    assert stopped.exit_code == 130
+    assert seen == [0, 1, 2, 0, 1]  # the step is done first
+    monkeypatch.undo()
+    resumed = runs.run_training(scenes, resume=str(stopped.out), epochs=EPOCHS)
+    assert resumed.exit_code == 0
+    assert_same(whole, resumed.out)
+    assert [row["step"] for row in runs.rows(resumed.out)] == [2, 4, 6]
+    assert runs.rows(resumed.out)[-1] == rows[-1]
+
+
+def test_surgery(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torchjd")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="surgery=pcgrad works in one process, not in 2"):
+        runs.run_training(scenes, tmp_path / "run", surgery="pcgrad")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    out = runs.run_training(
+        scenes, tmp_path / "run", surgery="pcgrad", epochs=4, val_batches=1, val_every=4, augment={"mosaic": 0}
+    ).out
+    assert all(tensor.isfinite().all() for tensor in state(out)["current"].values())
+    first, *_, last = read_rows(out / "losses.csv")
+    tasks = [key for key in first if key not in ("step", "seconds", "lr")]
+    assert sum(last[task] for task in tasks) < 0.8 * sum(first[task] for task in tasks)
+
+
+def test_float16_needs_a_gpu(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="half=fp16 needs an NVIDIA GPU"):
+        runs.run_training(scenes, tmp_path / "run", half="fp16")
+    assert not (tmp_path / "run").exists()
+
+
 def test_epochs_differ_in_pictures(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = seen_pictures(monkeypatch)
     runs.run_training(scenes, tmp_path / "run", tasks=["captioning"], augment={"mosaic": 0})

@@ -34,7 +34,7 @@ def open_coco(root: Path, splits: Sequence[str], *, cache: bool = True, maps: st
     """Opens splits of a data set.
 
     Args:
-        root: a folder in COCO's or Roboflow's layout, or a YAML file that names one.
+        root: a folder in COCO's or Roboflow's layout, or a YAML file that names one or has labels in text files.
         splits: names, as :func:`resolve_split` understands them; images come in this order.
         cache: keep the parsed annotations in the user's cache folder, and use what is there.
         maps: which labels the semantic classes come from, where the data has both: ``panoptic``, ``stuff``
@@ -48,7 +48,7 @@ def open_coco(root: Path, splits: Sequence[str], *, cache: bool = True, maps: st
     names = tuple(dict.fromkeys(resolve_split(layout.splits, asked) for asked in splits))
     if not names:
         raise UserError(f"no split asked for; there is {', '.join(layout.splits)}")
-    space = label_space(layout, cache=cache)
+    space = LabelSpace(layout.things) if layout.things else label_space(layout, cache=cache)
     parts = [_Split(layout.splits[name], load_index(layout.splits[name], cache=cache), space) for name in names]
     return CocoDataset(space, names, parts, Path(root), maps)
 

@@ -33,6 +33,7 @@ from yolor_mtl.data.coco_json import (
 from yolor_mtl.data.coco_segmentation import mask_text
 from yolor_mtl.data.labels import clipped_box
 from yolor_mtl.data.locate import SplitFiles
+from yolor_mtl.data.yolo_txt import Listing, list_images, read_instances
 from yolor_mtl.records import UserError
 
 READER_VERSION = "2"
@@ -88,12 +89,17 @@ def load_index(files: SplitFiles, *, cache: bool) -> SplitIndex:
         UserError: an annotation file is refused.
     """
     paths = files.annotation_files()
+    listing = list_images(files.yolo) if files.yolo else None
     if not cache:
-        return SplitIndex(build_arrays(paths))
-    entry, key = cache_entry("index", paths), content_key(paths)
+        return SplitIndex(build_arrays(paths, listing))
+    if listing:
+        entry = cache_entry("index", {f"text labels of {files.name}": listing.split.file})
+        key = array_cache.digest_of([READER_VERSION, listing.key])
+    else:
+        entry, key = cache_entry("index", paths), content_key(paths)
     if stored := array_cache.load(entry, key):
         return SplitIndex(stored, (entry, key))
-    built = build_arrays(paths)
+    built = build_arrays(paths, listing)
     array_cache.store(entry, key, built)
     # Mapped pages are shared by all processes and given back under pressure; built arrays are neither.
     stored = array_cache.load(entry, key)
@@ -132,8 +138,8 @@ def content_key(paths: Mapping[str, Path]) -> str:
     return array_cache.digest_of(parts)
 
 
-def build_arrays(paths: Mapping[str, Path]) -> dict[str, np.ndarray]:
-    """Reads the annotation files (kind -> path) of one split; see :class:`SplitIndex`.
+def build_arrays(paths: Mapping[str, Path], listing: Listing | None = None) -> dict[str, np.ndarray]:
+    """Reads the annotation files (kind -> path) or the text labels of one split; see :class:`SplitIndex`.
 
     Raises:
         UserError: a file is broken or says something that cannot be used.
@@ -145,8 +151,10 @@ def build_arrays(paths: Mapping[str, Path]) -> dict[str, np.ndarray]:
     pngs: dict[int, str] = {}
     dropped = 0
     # One file at a time, so that no two of them are in memory at once.
-    if path := paths.get("instances"):
-        dropped = _read_objects(path, images, objects)
+    if listing:
+        dropped = _read_objects(listing.split.file, read_instances(listing), images, objects)
+    elif path := paths.get("instances"):
+        dropped = _read_objects(path, read_json(path, InstancesFile), images, objects)
     if path := paths.get("panoptic"):
         pngs = _read_panoptic(path, images, segments)
     if path := paths.get("captions"):
@@ -273,9 +281,8 @@ def _row_of(path: Path, listed: Mapping[int, int], image_id: int, what: str) -> 
     return row
 
 
-def _read_objects(path: Path, images: _Images, table: _Table) -> int:
-    """Reads an instances file; returns the number of boxes that training leaves out."""
-    file = read_json(path, InstancesFile)
+def _read_objects(path: Path, file: InstancesFile, images: _Images, table: _Table) -> int:
+    """Reads what an instances file says; returns the number of boxes that training leaves out."""
     listed = images.add(path, file.images)
     classes = unique_ids(path, file.categories)
     for row in listed.values():

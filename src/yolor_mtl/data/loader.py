@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
-from torchvision.transforms.v2 import functional as F
 
+from yolor_mtl.data.augment import AugmentConfig
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.data.image import UnreadableImageError, read_image
 from yolor_mtl.data.labels import Labels, trainable
-from yolor_mtl.data.mosaic import TILES, mixup, mosaic, single
+from yolor_mtl.data.pipeline import Pipeline
 from yolor_mtl.data.schedule import VIEWS, Draw, StepSampler
-from yolor_mtl.data.transforms import AugmentConfig, assemble, map_sample, recolour, whole_cut
 from yolor_mtl.ops.frame import letterbox
 from yolor_mtl.records import Annotations, Batch, Sample, View
 
@@ -85,7 +84,7 @@ class TrainingSet(Dataset[Entry]):
         labels: labels of the trained tasks, by task.
         pools: see :func:`view_pools`.
         size: (height, width) of the frame.
-        augment: strong augmentation of the vision view.
+        pipelines: the augmentation of each view.
     """
 
     def __init__(
@@ -94,49 +93,34 @@ class TrainingSet(Dataset[Entry]):
         labels: Mapping[str, Labels],
         pools: Mapping[View, np.ndarray],
         size: tuple[int, int],
-        augment: AugmentConfig,
+        pipelines: Mapping[View, AugmentConfig],
     ) -> None:
-        self.dataset, self.labels, self.size, self.augment = dataset, labels, size, augment
-        vision = pools.get("vision", np.zeros(0, dtype=np.int64))
-        known = np.array([dataset.annotations(int(i)).objects is not None for i in vision], dtype=bool)
+        self.dataset, self.labels, self.size = dataset, labels, size
+        self.pipelines = {view: Pipeline(config, size) for view, config in pipelines.items()}
         # A picture whose objects are unknown must not lend its pixels to one whose objects are known: they would
-        # count as background. So partners of mosaic and mixup come from the same side.
-        self.partners = {True: vision[known], False: vision[~known]}
-        self.language = pools.get("language", np.zeros(0, dtype=np.int64))
+        # count as background. So partners of what mixes pictures come from the same side.
+        self.partners: dict[View, dict[bool, np.ndarray]] = {}
+        for view, pool in pools.items():
+            known = np.array([dataset.annotations(int(index)).objects is not None for index in pool], dtype=bool)
+            self.partners[view] = {True: pool[known], False: pool[~known]}
 
     def __getitem__(self, draw: Draw) -> Entry:
         """A sample of the frame's size (none where nothing could be read), and the pictures that failed on the way."""
         rng = np.random.default_rng(draw.seed)
         failures: list[Failure] = []
-        if draw.view == "language":
-            sample = self._readable(draw.index, draw.view, rng, failures)
-            return sample and self._weak(sample), tuple(failures)
-        sample = self._frame(draw, rng, failures)
-        if sample is not None and not draw.calm and rng.random() < self.augment.mixup:
-            partner = int(rng.choice(self._partners(draw.index)))
-            other = self._frame(replace(draw, index=partner), rng, failures)
-            sample = sample if other is None else mixup(sample, other, rng)
-        return sample and self._finish(sample, rng), tuple(failures)
-
-    def _weak(self, sample: Sample) -> Sample:
-        shape = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
-        return assemble([(sample, whole_cut(shape, self.size))], self.size)
-
-    def _frame(self, draw: Draw, rng: np.random.Generator, failures: list[Failure]) -> Sample | None:
-        """One picture, or four in a mosaic."""
         first = self._readable(draw.index, draw.view, rng, failures)
         if first is None:
-            return None
-        if draw.calm or rng.random() >= self.augment.mosaic:
-            return single(first, self.size, self.augment.scale, rng)
-        chosen = rng.choice(self._partners(draw.index), TILES - 1)
-        tiles = [first, *(self._readable(int(index), draw.view, rng, failures) for index in chosen)]
-        readable = [tile for tile in tiles if tile is not None]
-        return mosaic((readable * TILES)[:TILES], self.size, self.augment.scale, rng)
+            return None, tuple(failures)
 
-    def _partners(self, index: int) -> np.ndarray:
+        def partner() -> Sample | None:
+            index = int(rng.choice(self._partners(draw.index, draw.view)))
+            return self._readable(index, draw.view, rng, failures)
+
+        return self.pipelines[draw.view](first, partner, draw.calm, rng), tuple(failures)
+
+    def _partners(self, index: int, view: View) -> np.ndarray:
         """The pictures of which as much is known: by the files, not by what the trained tasks loaded of them."""
-        partners: np.ndarray = self.partners[self.dataset.annotations(index).objects is not None]
+        partners: np.ndarray = self.partners[view][self.dataset.annotations(index).objects is not None]
         return partners
 
     def _readable(self, index: int, view: View, rng: np.random.Generator, failures: list[Failure]) -> Sample | None:
@@ -152,14 +136,9 @@ class TrainingSet(Dataset[Entry]):
     def _candidates(self, index: int, view: View, rng: np.random.Generator) -> Iterator[int]:
         """The picture itself, then others, of which as much is known."""
         yield index
-        pool = self._partners(index) if view == "vision" else self.language
+        pool = self._partners(index, view)
         others = pool[pool != index]
         yield from rng.choice(others, min(ATTEMPTS, len(others)), replace=False).tolist()
-
-    def _finish(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        if rng.random() < self.augment.flip:
-            sample = map_sample(sample, F.horizontal_flip)
-        return replace(sample, image=recolour(sample.image, self.augment, rng))
 
 
 class Collate:

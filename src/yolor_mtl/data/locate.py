@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 import yaml
 
 from yolor_mtl.config import nearest
-from yolor_mtl.records import UserError
+from yolor_mtl.data.yolo_txt import KEYS, PICTURES, YoloSplit, categories, find_places, find_split, read_classes
+from yolor_mtl.records import Category, UserError
 
 _TASK_FILES = ("instances", "captions", "panoptic", "stuff")
 _ROBOFLOW_FILE = "_annotations.coco.json"
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+_YAML_FILES = ("data.yaml", "data.yml")
 _LAYOUTS = (
     "expected annotations/{instances,captions,panoptic}_<split>.json with images in <split>/ or images/<split>/, "
-    "or {train,valid,test}/_annotations.coco.json beside its images"
+    "or {train,valid,test}/_annotations.coco.json beside its images, "
+    "or data.yaml with train, val and names, and labels as text files"
 )
 
 
@@ -35,6 +37,7 @@ class SplitFiles:
         stuff: COCO's ``stuff_<split>.json``; read for its images and class names only.
         stuff_maps: folder of COCO-Stuff pixel maps.
         roboflow: Roboflow's layout, whose class lists may name a group beside its classes.
+        yolo: the pictures and classes of a split whose labels are text files; it has no annotation files then.
     """
 
     name: str
@@ -46,6 +49,7 @@ class SplitFiles:
     stuff: Path | None = None
     stuff_maps: Path | None = None
     roboflow: bool = False
+    yolo: YoloSplit | None = None
 
     def annotation_files(self) -> dict[str, Path]:
         """Annotation files by kind, in the order in which image lists are united."""
@@ -66,11 +70,13 @@ class Layout:
         source: what ``data=`` named.
         splits: split name -> files.
         names: claimed class index or category id -> name; empty where nothing is claimed.
+        things: the classes where labels are text files, which name none themselves.
     """
 
     source: Path
     splits: Mapping[str, SplitFiles]
     names: Mapping[int, str] = field(default_factory=dict)
+    things: tuple[Category, ...] = ()
 
 
 MAPS = ("auto", "panoptic", "stuff")
@@ -103,7 +109,8 @@ def find_splits(root: Path) -> dict[str, SplitFiles]:
     """Splits of a data set, by name, sorted.
 
     Args:
-        root: a folder in COCO's or Roboflow's layout, or a YAML file with ``path train val test names``.
+        root: a folder in COCO's or Roboflow's layout, a YAML file with ``path train val test names``, or a folder
+            that holds ``data.yaml``.
 
     Raises:
         UserError: nothing there, or no split in it.
@@ -139,10 +146,16 @@ def find_layout(root: Path) -> Layout:
         return _from_yaml(root)
     if not root.is_dir():
         raise UserError(f"data={root}: no such folder or YAML file")
-    splits = _coco_splits(root) | _roboflow_splits(root)
-    if not splits:
+    if splits := _json_splits(root):
+        return Layout(root, splits)
+    described = next((path for name in _YAML_FILES if (path := root / name).is_file()), None)
+    if described is None:
         raise UserError(_nothing_found(root))
-    return Layout(root, dict(sorted(splits.items())))
+    return _from_yaml(described)
+
+
+def _json_splits(root: Path) -> dict[str, SplitFiles]:
+    return dict(sorted((_coco_splits(root) | _roboflow_splits(root)).items()))
 
 
 def _roboflow_splits(root: Path) -> dict[str, SplitFiles]:
@@ -192,7 +205,7 @@ def _shared_folder(root: Path) -> Path | None:
 
 
 def _holds_pictures(folder: Path) -> bool:
-    return folder.is_dir() and any(path.suffix.lower() in _PICTURES for path in folder.iterdir())
+    return folder.is_dir() and any(path.suffix.lower() in PICTURES for path in folder.iterdir())
 
 
 def _first_folder(*folders: Path) -> Path | None:
@@ -220,27 +233,49 @@ def _from_yaml(path: Path) -> Layout:
     root = path.parent / Path(folder).expanduser()
     if not root.is_dir():
         raise UserError(f"{path}: path: no such folder: {root}")
-    found = find_layout(root).splits
-    splits = {key: _named_split(path, key, entry, root, found) for key, entry in _entries(content)}
-    if not splits:
-        raise UserError(f"{path}: names no split; add train:, val: or test: with one of {', '.join(found)}")
-    return Layout(path, splits, _claimed_names(path, content.get("names")))
+    found = _json_splits(root)
+    entries = {key: content[key] for key in KEYS if content.get(key) is not None}
+    if not entries:
+        raise UserError(f"{path}: names no split; add train:, val: or test: with {', '.join(found) or 'a folder'}")
+    splits = {key: split for key, entry in entries.items() if (split := _named_split(entry, root, found))}
+    names = _claimed_names(path, content.get("names"))
+    if len(splits) == len(entries):
+        return Layout(path, splits, names)
+    # Text labels are taken for all splits or for none: two formats would be two lists of classes. Many files name
+    # test pictures that nobody has; that must not keep the others from being trained on.
+    text = {key: entry for key, entry in entries.items() if key != "test" or find_places(root, entry)} or entries
+    if not found or (text.keys() - splits.keys() and all(find_places(root, entry) for entry in text.values())):
+        return _text_layout(path, content, text, root, names)
+    key = next(key for key in entries if key not in splits)
+    raise UserError(_no_split(path, key, entries[key], root, found))
 
 
-def _entries(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((key, content[key]) for key in ("train", "val", "test") if content.get(key) is not None)
+def _text_layout(
+    path: Path, content: Mapping[str, Any], entries: Mapping[str, Any], root: Path, names: Mapping[int, str]
+) -> Layout:
+    if "kpt_shape" in content:
+        raise UserError(f"{path}: kpt_shape: labels with key points are not read; export them as boxes or polygons")
+    classes = read_classes(path, names, content.get("nc"))
+    splits = {key: find_split(path, key, entry, root, classes) for key, entry in entries.items()}
+    return Layout(
+        path,
+        {key: SplitFiles(key, split.images, yolo=split) for key, split in splits.items()},
+        things=categories(classes),
+    )
 
 
-def _named_split(path: Path, key: str, entry: object, root: Path, found: Mapping[str, SplitFiles]) -> SplitFiles:
+def _named_split(entry: object, root: Path, found: Mapping[str, SplitFiles]) -> SplitFiles | None:
     if not isinstance(entry, str):
-        raise UserError(f"{path}: {key}: expected one split, got {entry!r}; name several with {key}=[a,b] and a folder")
-    if entry in found:
-        return found[entry]
+        return None
     folder = (root / entry).resolve()
-    for split in found.values():
-        if split.images.resolve() == folder:
-            return split
-    raise UserError(f"{path}: {key}: {entry!r} is no split of {root}; there is {', '.join(found)}")
+    at_folder = (split for split in found.values() if split.images.resolve() == folder)
+    return found.get(entry) or next(at_folder, None)
+
+
+def _no_split(path: Path, key: str, entry: object, root: Path, found: Mapping[str, SplitFiles]) -> str:
+    if not isinstance(entry, str):
+        return f"{path}: {key}: expected one split, got {entry!r}; name several with {key}=[a,b] and a folder"
+    return f"{path}: {key}: {entry!r} is no split of {root}; there is {', '.join(found)}"
 
 
 def _claimed_names(path: Path, names: object) -> dict[int, str]:

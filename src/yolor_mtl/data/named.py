@@ -35,7 +35,7 @@ def find_data(data: str, progress: Callable[[int, int], Any] = lambda done, tota
         return _embedded(progress)
     path = Path(data)
     if not path.exists():
-        remedy = "give a folder in COCO's layout, a YAML file, or the word scenes"
+        remedy = "give a folder in COCO's or YOLO's layout, a YAML file, or the word scenes"
         raise UserError(f"data={data}: no such folder or file; {remedy}")
 
     return path

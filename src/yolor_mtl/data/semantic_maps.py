@@ -25,8 +25,11 @@ def panoptic_map(annotations: Annotations) -> np.ndarray:
 
 def panoptic_ids(pixels: np.ndarray) -> np.ndarray:
     """Segment ids (H, W) int32 of a panoptic picture (H, W, 3 or 4) uint8: R + 256 G + 65536 B."""
-    wide = pixels.astype(np.int32)
-    return np.asarray(wide[..., 0] + (wide[..., 1] << 8) + (wide[..., 2] << 16))
+    ids = pixels[..., 2].astype(np.int32)
+    for channel in (1, 0):
+        ids <<= 8
+        ids |= pixels[..., channel]
+    return ids
 
 
 def panoptic_pixels(ids: np.ndarray) -> np.ndarray:
@@ -65,8 +68,13 @@ def _look_up(pixels: np.ndarray, ids: Sequence[int], classes: Sequence[int]) -> 
     order = np.argsort(known)
     known = known[order]
     values = np.array([IGNORE, *classes], dtype=np.uint8)[order]
-    place = np.searchsorted(known, pixels).clip(max=len(known) - 1)
-    return np.where(known[place] == pixels, values[place], np.uint8(IGNORE))
+    # Neighbours mostly have one id: it is looked up once a run.
+    flat = pixels.ravel()
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    runs = flat[starts]
+    place = np.searchsorted(known, runs).clip(max=len(known) - 1)
+    found = np.where(known[place] == runs, values[place], np.uint8(IGNORE))
+    return np.repeat(found, np.diff(starts, append=flat.size)).reshape(pixels.shape)
 
 
 def read_map(path: Path, annotations: Annotations, modes: Sequence[str]) -> np.ndarray:

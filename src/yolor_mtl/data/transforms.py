@@ -1,4 +1,4 @@
-"""Geometry and colour of samples. Everything dispatches on tv_tensors' types: boxes and masks move together."""
+"""Geometry of samples. Everything dispatches on tv_tensors' types: boxes and masks move together."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad as pad_sides
 from torchvision import tv_tensors
+from torchvision.ops import masks_to_boxes
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from yolor_mtl.data.sides import mirrored
 from yolor_mtl.ops.boxes import area
 from yolor_mtl.ops.frame import GREY, letterbox_frame
 from yolor_mtl.records import IGNORE, Sample
@@ -21,31 +24,6 @@ MIN_SIDE = 2.0
 
 MIN_SHARE = 0.1
 """Objects of which less than this share is left inside the picture are dropped."""
-
-
-@dataclass
-class AugmentConfig:
-    """The block ``augment``: strong augmentation of the vision view. The language view is only letterboxed.
-
-    Attributes:
-        mosaic: probability that four pictures share a frame.
-        mixup: probability that two such frames are blended.
-        scale: size jitter, a factor in 1 - scale .. 1 + scale.
-        flip: probability of mirroring.
-        hue: jitter as a share of the colour circle.
-        saturation: jitter, a factor in 1 - x .. 1 + x.
-        brightness: the same.
-        close: share of the training's end without mosaic and mixup.
-    """
-
-    mosaic: float = 1.0
-    mixup: float = 0.0
-    scale: float = 0.5
-    flip: float = 0.5
-    hue: float = 0.015
-    saturation: float = 0.6
-    brightness: float = 0.4
-    close: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -96,8 +74,8 @@ def assemble(pieces: list[tuple[Sample, Cut]], size: tuple[int, int]) -> Sample:
     """One frame out of cuts that do not overlap. What no cut covers is grey, without objects, and unlabelled.
 
     Where pieces have different columns, a missing one is filled with zeros: an object without a mask stays an object
-    without a mask. A per-pixel label that a piece lacks becomes :data:`IGNORE` there. Texts survive in a frame made
-    of one picture only: they speak of the whole of it.
+    without a mask. A per-pixel label that a piece lacks becomes :data:`IGNORE` there. Texts are the first picture's:
+    whether they are true of what it has become is for :mod:`yolor_mtl.data.augment` to say.
 
     Args:
         pieces: pictures with their cuts; all or none are labelled for objects.
@@ -115,7 +93,6 @@ def assemble(pieces: list[tuple[Sample, Cut]], size: tuple[int, int]) -> Sample:
         image=image,
         objects=join_tables(tables) if tables else None,
         maps={name: _joined_map(name, cuts, size) for name in names},
-        texts=first.texts if len(pieces) == 1 else {},
         annotations=None,
     )
 
@@ -129,8 +106,7 @@ def _cut(sample: Sample, cut: Cut) -> Sample:
         if isinstance(value, tv_tensors.Mask):
             # Torchvision's own rule for masks rounds positions down: a shift by up to half a pixel against the picture.
             part = value.as_subclass(Tensor)[..., top : top + height, left : left + width]
-            resized_part: Tensor = F.resize_image(part, goal, interpolation=InterpolationMode.NEAREST_EXACT)
-            mask: Tensor = tv_tensors.Mask(resized_part)
+            mask: Tensor = tv_tensors.Mask(F.resize_image(part, goal, interpolation=InterpolationMode.NEAREST_EXACT))
             return mask
         piece: Tensor = F.resized_crop(value, top, left, height, width, goal, antialias=True)
         return piece
@@ -144,9 +120,14 @@ def _cut(sample: Sample, cut: Cut) -> Sample:
     boxes = _like(moved_boxes, moved_boxes.as_subclass(Tensor).clamp(min=0).minimum(limit))
     before = area(sample.objects["boxes"].as_subclass(Tensor)) * factor
     plain = boxes.as_subclass(Tensor)
-    sides = plain[:, 2:] - plain[:, :2]
-    keep = (sides.amin(dim=1) >= MIN_SIDE) & (area(plain) >= MIN_SHARE * before)
+    keep = visible(plain) & (area(plain) >= MIN_SHARE * before)
     return replace(moved, objects=select_rows({**moved.objects, "boxes": boxes}, keep))
+
+
+def visible(boxes: Tensor) -> Tensor:
+    """Which boxes (N, 4) are wide and high enough for anything to be seen in them: (N,) bool."""
+    wide: Tensor = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) >= MIN_SIDE
+    return wide
 
 
 def _window(value: Tensor, cut: Cut) -> Tensor:
@@ -212,13 +193,82 @@ def _like(model: Tensor, value: Tensor) -> Tensor:
     return tv_tensors.wrap(value, like=model) if isinstance(model, tv_tensors.TVTensor) else value
 
 
-def recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Jitters hue, saturation and brightness of (3, H, W) uint8."""
-    hue, saturation, brightness = rng.uniform(-1, 1, 3) * (config.hue, config.saturation, config.brightness)
-    if saturation:
-        image = F.adjust_saturation(image, 1 + float(saturation))
-    if brightness:
-        image = F.adjust_brightness(image, 1 + float(brightness))
-    if hue:
-        image = F.adjust_hue(image, float(hue))
-    return image
+def turn(sample: Sample, angle: float, shear: tuple[float, float]) -> Sample:
+    """Turns and shears a frame about its middle; what comes in from outside is grey and unlabelled.
+
+    An object with a mask has the box of what is left of it. Of one without, the box is that around the turned box.
+
+    Args:
+        sample: a frame.
+        angle: degrees, clockwise.
+        shear: degrees in x and in y.
+    """
+
+    def moved(value: Tensor, fill: int, smooth: bool = False) -> Tensor:
+        how = InterpolationMode.BILINEAR if smooth else InterpolationMode.NEAREST
+        return F.affine(value, angle, [0, 0], 1.0, list(shear), interpolation=how, fill=fill)  # type: ignore[no-any-return]
+
+    maps = {name: moved(value, IGNORE) for name, value in sample.maps.items()}
+    objects = sample.objects and {
+        name: moved(value, 0) if isinstance(value, tv_tensors.TVTensor) else value
+        for name, value in sample.objects.items()
+    }
+    turned = replace(sample, image=moved(sample.image, GREY, smooth=True), maps=maps)
+    return replace(turned, objects=objects and fitted(objects))
+
+
+def fitted(table: dict[str, Tensor], least: Tensor | None = None) -> dict[str, Tensor]:
+    """Objects with a mask get the box of their mask; those of which too little is left go.
+
+    Args:
+        table: the object table after geometry.
+        least: (N,) pixels that an object with a mask must have; by default one.
+    """
+    if "boxes" not in table:
+        return table
+    boxes = table["boxes"].as_subclass(Tensor).clone()
+    keep = torch.ones(len(boxes), dtype=torch.bool)
+    if "masks" in table:
+        masks = table["masks"].as_subclass(Tensor).bool()
+        pixels = masks.sum(dim=(1, 2))
+        keep = ~table["has_mask"] | (pixels >= (1 if least is None else least.clamp(min=1)))
+        seen = table["has_mask"] & (pixels > 0)
+        if seen.any():
+            # Torchvision's boxes end at the last pixel, ours behind it.
+            boxes[seen] = masks_to_boxes(masks[seen]) + torch.tensor([0.0, 0, 1, 1])
+    keep &= visible(boxes)
+    return select_rows({**table, "boxes": _like(table["boxes"], boxes)}, keep)
+
+
+def covered(sample: Sample, cover: Tensor) -> Sample:
+    """The labels of a frame of which something new hides a part; picture and maps are the caller's to change.
+
+    Masks end where the cover begins, and boxes with them. An object without a mask keeps its box, or goes with it: what
+    of the box is hidden says how much of it may be left.
+
+    Args:
+        sample: the frame.
+        cover: (H, W) bool.
+    """
+    table = sample.objects
+    if table is None or "boxes" not in table or not len(table["boxes"]):
+        return sample
+    boxes = table["boxes"].as_subclass(Tensor)
+    sums = pad_sides(cover.float().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    x1, y1, x2, y2 = boxes.round().long().unbind(1)
+    hidden = (sums[y2, x2] - sums[y1, x2] - sums[y2, x1] + sums[y1, x1]) / area(boxes).clamp(min=1)
+    keep = hidden <= 1 - MIN_SHARE
+    least = None
+    if "masks" in table:
+        masks = table["masks"].as_subclass(Tensor)
+        least = (masks.sum(dim=(1, 2)) * MIN_SHARE).ceil()
+        table = {**table, "masks": _like(table["masks"], masks * ~cover)}
+        keep |= table["has_mask"]
+        least = least[keep]
+    return replace(sample, objects=fitted(select_rows(table, keep), least))
+
+
+def mirror(sample: Sample) -> Sample:
+    """Left becomes right, in texts too."""
+    texts = {name: tuple(mirrored(text) for text in group) for name, group in sample.texts.items()}
+    return replace(map_sample(sample, F.horizontal_flip), texts=texts)

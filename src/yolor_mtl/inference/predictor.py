@@ -17,7 +17,7 @@ from torch import Tensor
 from yolor_mtl.build import Model
 from yolor_mtl.data.image import UnreadableImageError, read_image, upright_rgb
 from yolor_mtl.inference.result import Result
-from yolor_mtl.ops.device import choose_device, use_half
+from yolor_mtl.ops.device import choose_device, half_type
 from yolor_mtl.ops.frame import letterbox
 from yolor_mtl.records import Frame, Prediction, UserError
 from yolor_mtl.tasks.base import DecodeOptions, decode_all
@@ -45,7 +45,7 @@ class Predictor:
     Args:
         model: it is turned into its inference form, in place.
         device: as :func:`choose_device` understands it.
-        half: ``auto``, ``true`` or ``false``; see :func:`use_half`.
+        half: ``auto``, ``true``, ``false`` or ``fp16``; see :func:`half_type`.
         imgsz: side of the square frame, pixels; 0 takes the model's own.
 
     Raises:
@@ -54,7 +54,8 @@ class Predictor:
 
     def __init__(self, model: Model, device: str = "auto", half: str = "auto", imgsz: int = 0) -> None:
         self.device = choose_device(device)
-        self.half = use_half(half, self.device)
+        self.short = half_type(half, self.device)
+        self.half = self.short is not None
         side = imgsz or model.config.imgsz
         multiple = model.network.trunk.multiple
         if side < multiple or side % multiple:
@@ -67,7 +68,7 @@ class Predictor:
         """Answers for letterboxed pictures (B, 3, H, W) uint8 and their B frames."""
         with torch.inference_mode():
             started = time.perf_counter()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            with torch.autocast(self.device.type, self.short, enabled=self.half):
                 outputs = self.model.network(images.to(self.device, non_blocking=True))
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)

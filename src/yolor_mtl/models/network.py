@@ -78,9 +78,10 @@ class Network(nn.Module):
     ) -> Outputs:
         """One head on some rows, and before it what it reads that is not there for them."""
         features = {name: shared[name] if seen is None else _pick(shared[name], seen) for name in self.features[task]}
+        batch = len(next(iter(shared.values())))
         read = {
             name: outputs[name]
-            if name in outputs and _same(seen, rows.get(name))
+            if name in outputs and _same(seen, rows.get(name), batch)
             else self._run(name, shared, seen, rows, {}, None)
             for name in self.reads[task]
         }
@@ -118,5 +119,8 @@ def _pick(feature: Tensor, rows: Tensor) -> Tensor:
     return feature.index_select(0, rows)
 
 
-def _same(rows: Tensor | None, others: Tensor | None) -> bool:
-    return rows is others or (rows is not None and others is not None and torch.equal(rows, others))
+def _same(rows: Tensor | None, others: Tensor | None, batch: int) -> bool:
+    """Whether two choices of a batch's rows are one; ``None`` is all of them."""
+    if rows is None or others is None:
+        return all(chosen is None or len(chosen) == batch for chosen in (rows, others))
+    return rows is others or torch.equal(rows, others)

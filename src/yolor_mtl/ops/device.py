@@ -8,6 +8,9 @@ import torch
 
 from yolor_mtl.records import UserError
 
+HALVES = ("auto", "true", "false", "fp16")
+"""What ``half=`` may say."""
+
 
 def choose_device(name: str) -> torch.device:
     """The device that ``device=`` names.
@@ -29,16 +32,34 @@ def choose_device(name: str) -> torch.device:
     raise UserError(f"device={name} is not here; there is {found}")
 
 
-def use_half(half: str, device: torch.device) -> bool:
-    """Whether to compute in bfloat16: ``true``, ``false``, or ``auto``, which is where the hardware has it.
+def half_type(half: str, device: torch.device) -> torch.dtype | None:
+    """The short numbers to compute in, ``None`` for float32.
+
+    Args:
+        half: ``true`` (bfloat16), ``false``, ``auto`` (bfloat16 where the hardware has it), or ``fp16`` (float16).
+        device: where.
 
     Raises:
-        UserError: it is none of these.
+        UserError: it is none of these, or the device does not compute in it.
     """
     word = str(half).lower()
-    if word not in ("auto", "true", "false"):
-        raise UserError(f"half={half} must be auto, true or false")
-    return word == "true" or (word == "auto" and half_pays(device))
+    if word not in HALVES:
+        raise UserError(f"half={half} must be auto, true, false or fp16")
+    if word == "fp16":
+        if device.type != "cuda":
+            remedy = "half=true computes in bfloat16 here, half=auto where that is faster"
+            raise UserError(f"half=fp16 needs an NVIDIA GPU, and device={device.type} is none; {remedy}")
+        return torch.float16
+    return torch.bfloat16 if word == "true" or (word == "auto" and half_pays(device)) else None
+
+
+def use_half(half: str, device: torch.device) -> bool:
+    """Whether :func:`half_type` is other than float32.
+
+    Raises:
+        UserError: as there.
+    """
+    return half_type(half, device) is not None
 
 
 def half_pays(device: torch.device) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, get_args, runtime_checkable
@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from yolor_mtl.config import nearest
+from yolor_mtl.data.augment import Meaning
 from yolor_mtl.data.labels import Labels
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.ops.details import Details
@@ -212,7 +213,7 @@ class Task:
         decode: raw outputs to answers.
         scoring: how its answers are scored.
         show: pictures and JSON.
-        breaks: augmentation after which its labels no longer hold -> why, and the remedy.
+        relies: meanings of its labels that augmentation may not break -> what else to set where one would.
         on: other classes to how these answers are scored on data of those classes, and how that data's labels are
             drawn; ``None`` where the answers have no classes, or are scored on their own ones only.
     """
@@ -228,7 +229,7 @@ class Task:
     labels: Labels | None = None
     loss: Loss | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
-    breaks: Mapping[str, str] = field(default_factory=dict)
+    relies: Mapping[Meaning, str] = field(default_factory=dict)
     on: Callable[[LabelSpace], tuple[Scoring, Show]] | None = None
 
     def judged_on(self, data: LabelSpace) -> Judge:
@@ -297,12 +298,12 @@ def task_losses(
     return losses
 
 
-def total_loss(
+def task_totals(
     tasks: Sequence[Task],
     losses: Mapping[str, LossOutput],
     reduce_count: Callable[[Tensor], Tensor] = lambda count: count,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum of every term's mean, and each weighted term by ``task/term``.
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Each task's weighted sum of its terms' means, and each weighted term by ``task/term``.
 
     Args:
         tasks: the tasks, for their weights.
@@ -311,9 +312,9 @@ def total_loss(
             so that averaged gradients equal those of one process with the whole batch.
 
     Returns:
-        Scalar total (zero without any loss) and the detached weighted terms.
+        Scalar loss of every task that has one, and the detached weighted terms.
     """
-    total: Tensor | None = None
+    totals: dict[str, Tensor] = {}
     parts: dict[str, Tensor] = {}
     for task in tasks:
         if task.name not in losses:
@@ -321,8 +322,18 @@ def total_loss(
         for term, (value, count) in losses[task.name].terms.items():
             part = task.weights.get(term, 1.0) * value / reduce_count(count).clamp(min=1.0)
             parts[f"{task.name}/{term}"] = part.detach()
-            total = part if total is None else total + part
-    return (torch.zeros(()) if total is None else total), parts
+            totals[task.name] = totals[task.name] + part if task.name in totals else part
+    return totals, parts
+
+
+def total_loss(
+    tasks: Sequence[Task],
+    losses: Mapping[str, LossOutput],
+    reduce_count: Callable[[Tensor], Tensor] = lambda count: count,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Scalar sum of :func:`task_totals` (zero without any loss), and the detached weighted terms."""
+    totals, parts = task_totals(tasks, losses, reduce_count)
+    return sum(totals.values(), torch.zeros(())), parts
 
 
 def decode_all(
@@ -437,6 +448,8 @@ class TaskKind:
         learn: the block, the classes and all captions to richer classes, before the network is built.
         answering: the block to one without what only training needs.
         variants: forms of its head that are worth comparing, by name: changes to the block.
+        reads: the block and the classes to the tasks whose heads' outputs its head reads.
+        among: the block and the names of all tasks of a training to the block without what it would read of others.
         implicit: the block to whether its key ``implicit`` means something; by default it is the network's choice.
         show: the classes to how answers in them are drawn, where there is no network; ``None`` draws nothing.
         results: the names of the result files that its metric writes; the pictures that one lists lie in a folder of
@@ -451,6 +464,8 @@ class TaskKind:
     learn: Callable[[Any, LabelSpace, Iterable[str]], LabelSpace] | None = None
     answering: Callable[[Any], Any] = lambda block: block
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reads: Callable[[Any, LabelSpace], tuple[str, ...]] = lambda block, space: ()
+    among: Callable[[Any, Collection[str]], Any] = lambda block, names: block
     implicit: Callable[[Any], bool] = lambda block: hasattr(block, "implicit")
     show: Callable[[LabelSpace], Show] | None = None
     results: tuple[str, ...] = ()

@@ -59,6 +59,7 @@ class Recorder(Callback):
         self.best = max((row["fitness"] for row in self.metrics.rows if "fitness" in row), default=-1.0)
         self._sums: Row = {}
         self._steps: dict[str, int] = {}
+        self._step: dict[str, list[float]] = {}
         self.validated_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -71,18 +72,23 @@ class Recorder(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Adds the step's loss terms; a task without labels in this batch has no row in the mean."""
+        """Adds the batch's loss terms; a task without labels in this batch has no row in the mean."""
         assert isinstance(pl_module, JointStep)
-        parts = dict(pl_module.parts)
-        for name, value in parts.items():
+        for name, value in pl_module.parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._steps[name] = self._steps.get(name, 0) + 1
+            self._step.setdefault(name, []).append(value)
+        if not pl_module.ends_step(batch_idx):
+            return
+        parts = {name: sum(values) / len(values) for name, values in self._step.items()}
+        self._step = {}
         if trainer.global_step % self.interval == 0 or not self.losses.rows:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             moment = {"step": trainer.global_step, "seconds": round(pl_module.plan.elapsed, 2), "lr": rate}
             self.losses.add({**moment, **task_sums(parts)})
-            for name, value in {**parts, "lr": rate}.items():
-                pl_module.log(f"train/{name}", value)
+            logged = {f"train/{name}": value for name, value in {**parts, "lr": rate}.items()}
+            for name, value in {**logged, **pl_module.balance_weights()}.items():
+                pl_module.log(name, value)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A row of ``metrics.csv``, the best weights so far, and the last state."""
@@ -96,13 +102,15 @@ class Recorder(Callback):
         if not trainer.is_global_zero:
             return
         moment = {"epoch": pl_module.epoch_of(trainer.global_step), "step": trainer.global_step}
-        self.metrics.add({**moment, "seconds": round(pl_module.plan.elapsed, 2), **scores, **means})
+        clock = {"seconds": round(pl_module.plan.elapsed, 2)}
+        self.metrics.add({**moment, **clock, **scores, **means, **pl_module.balance_weights()})
         self.write()
         fitness = scores.get("fitness", 0.0)
         if fitness > self.best or not (self.out / "best.safetensors").is_file():
             self.best = max(fitness, self.best)
             weights = pl_module.state_dict() if self.average is None else self.average.averaged_state()
-            state = {name.removeprefix("network."): value for name, value in weights.items()}
+            inside = "network."  # the balance of the tasks is training's own
+            state = {name.removeprefix(inside): tensor for name, tensor in weights.items() if name.startswith(inside)}
             save_model(self.model, self.out / "best.safetensors", state, {**self.metadata, "fitness": f"{fitness:.6f}"})
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -149,10 +157,14 @@ class Stopper(Callback):
     ) -> None:
         """Asks Lightning to stop; on a signal without a last validation, which could take minutes.
 
+        Only where a step ends: no state holds the gradients of half a step.
+
         Raises:
             StoppedError: on a signal, with the state saved.
         """
         assert isinstance(pl_module, JointStep)
+        if not pl_module.ends_step(batch_idx):
+            return
         if self.signal is not None:
             self.save(trainer)
             raise StoppedError

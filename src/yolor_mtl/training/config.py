@@ -7,9 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolor_mtl.config import fill, packaged, read_yaml
-from yolor_mtl.data.transforms import AugmentConfig
+from yolor_mtl.config import fill, nearest, packaged, read_yaml
+from yolor_mtl.data.augment import AugmentConfig, check_strengths, weak
+from yolor_mtl.ops.device import HALVES
 from yolor_mtl.records import UserError
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "half": HALVES,
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("cosine", "flat-cosine"),
+    "balance": ("fixed", "uncertainty"),
+    "surgery": ("none", "pcgrad", "cagrad", "upgrad", "mgda", "aligned-mtl", "imtl-g"),
+}
+"""Keys that hold one of a few words."""
+
+STATE_KEYS = ("optimizer", "accumulate", "balance")
+"""Keys that a resumed run keeps: they say what the state in its ``last.ckpt`` is, or what a step counts."""
 
 
 @dataclass
@@ -29,23 +42,39 @@ class TrainConfig:
         epochs: passes over the training pictures.
         minutes: time budget; 0 for none. The schedule is cut to fit it.
         imgsz: side of the square frame, pixels; 0 takes the network's.
-        batch: pictures of a step in one process.
+        batch: pictures that one process takes at once.
+        accumulate: batches whose gradients make one step, as their mean; the last step of an epoch has what is left.
+            ``warmup``, ``ema_ramp`` and the schedule count steps.
         workers: processes that load pictures; -1 chooses by the machine.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, or a GPU's number.
-        half: ``auto``, ``true`` (bfloat16 autocast) or ``false`` (fp32).
+        half: ``auto``, ``true`` (bfloat16 autocast), ``false`` (fp32), or ``fp16`` (float16 autocast with scaled
+            gradients, on NVIDIA GPUs only).
         seed: of weights, order and augmentation.
         resume: a run's folder (or its ``last.ckpt``) to go on with; its own configuration holds where none is given.
         weights: a ``.safetensors`` to start from.
+        freeze: parts that keep their weights: ``trunk`` or tasks; the others' losses alone are computed.
+        freeze_epochs: epochs for which they do, from the start; 0 for all.
+        optimizer: ``adamw``, or ``sgd`` with Nesterov's momentum, for which a learning rate of 0.01 is usual.
+        momentum: of ``sgd``.
         lr: learning rate after warm-up, for a batch of any size.
-        text_lr: learning rate of the tasks trained on the language view, as a factor of ``lr`` (paper: equal).
+        text_lr: learning rate of the heads of tasks with a vocabulary, whichever view trains them, as a factor of
+            ``lr`` (paper: equal).
+        schedule: of the learning rate after warm-up: ``cosine``, or ``flat-cosine``, which begins to fall later.
+        flat: part of the training before the cosine of ``flat-cosine``.
         final_lr: learning rate at the end, as a factor.
-        weight_decay: AdamW's, on matrices and kernels only.
+        weight_decay: the optimiser's, on matrices and kernels only.
+        balance: ``fixed``, the tasks' losses as the network's row weights them, or ``uncertainty``, with further
+            weights that are learnt (Kendall et al., arXiv 1705.07115).
+        surgery: what becomes of tasks' gradients that contradict each other in the trunk: ``none`` adds them up;
+            ``pcgrad``, ``cagrad``, ``upgrad``, ``mgda``, ``aligned-mtl`` and ``imtl-g`` need
+            ``pip install 'yolor-mtl[surgery]'``, a single process, and time for a backward pass a task.
         warmup: steps of linear warm-up, at most a tenth of the steps of all epochs.
-        clip: greatest norm of the gradient; 0 for no clipping.
+        clip: greatest norm of a step's gradient; 0 for no clipping.
         ema: decay of the averaged weights; 0 for no averaging.
         ema_ramp: steps over which the decay is reached.
         language_share: the language view's part of a batch.
-        augment: strong augmentation of the vision view.
+        augment: augmentation of the vision view, strong by default.
+        weak: augmentation of the language view: by default none.
         val_batches: greatest number of validation batches an epoch; 0 for all.
         val_every: epochs between two validations.
         plots: pictures in the report.
@@ -64,22 +93,32 @@ class TrainConfig:
     minutes: float = 0.0
     imgsz: int = 0
     batch: int = 16
+    accumulate: int = 1
     workers: int = -1
     device: str = "auto"
     half: str = "auto"
     seed: int = 0
     resume: str = ""
     weights: str = ""
+    freeze: list[str] = field(default_factory=list)
+    freeze_epochs: int = 0
+    optimizer: str = "adamw"
+    momentum: float = 0.937
     lr: float = 2e-3
     text_lr: float = 1.0
+    schedule: str = "cosine"
+    flat: float = 0.5
     final_lr: float = 0.02
     weight_decay: float = 0.02
+    balance: str = "fixed"
+    surgery: str = "none"
     warmup: int = 300
     clip: float = 10.0
     ema: float = 0.9995
     ema_ramp: int = 500
     language_share: float = 0.25
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    weak: AugmentConfig = field(default_factory=weak)
     val_batches: int = 0
     val_every: int = 1
     plots: int = 12
@@ -112,29 +151,56 @@ def train_config(
     config = fill(TrainConfig, *layers)
     config.network = {**config.network, **(parts or {})}
     _check(config)
+    if earlier and earlier.is_file():
+        _check_resumed(config, fill(TrainConfig, packaged("train", recipe), read_yaml(earlier)))
     return config
 
 
 def _check(config: TrainConfig) -> None:
-    least = {"epochs": 1, "batch": 1, "imgsz": 0, "workers": -1, "val_every": 1, "val_batches": 0, "minutes": 0}
+    _check_choices(config)
+    least = {
+        "epochs": 1,
+        "batch": 1,
+        "accumulate": 1,
+        "imgsz": 0,
+        "workers": -1,
+        "val_every": 1,
+        "val_batches": 0,
+        "minutes": 0,
+    }
     least |= dict.fromkeys(("seed", "plots", "weight_decay", "text_lr", "final_lr", "warmup", "clip", "ema_ramp"), 0)
     for key, value in least.items():
         if getattr(config, key) < value:
             raise UserError(f"{key}={getattr(config, key)} is below the least, {value}")
-    for key in ("mosaic", "mixup", "flip", "close"):
-        if not 0 <= getattr(config.augment, key) <= 1:
-            raise UserError(f"augment.{key}={getattr(config.augment, key)} must lie in 0..1")
-    for key in ("scale", "saturation", "brightness"):
-        if not 0 <= getattr(config.augment, key) < 1:
-            raise UserError(f"augment.{key}={getattr(config.augment, key)} must lie in 0..1, 1 excluded")
-    if not 0 <= config.augment.hue <= 0.5:
-        raise UserError(f"augment.hue={config.augment.hue} must lie in 0..0.5")
+    check_strengths(config.augment, "augment")
+    check_strengths(config.weak, "weak")
     if not 0 < config.language_share < 1:
         raise UserError(f"language_share={config.language_share} must lie between 0 and 1")
     if config.lr <= 0:
         raise UserError(f"lr={config.lr} must be above 0")
-    if not 0 <= config.ema < 1:
-        raise UserError(f"ema={config.ema} must lie in 0..1, 1 excluded")
+    for key in ("ema", "momentum", "flat"):
+        if not 0 <= getattr(config, key) < 1:
+            raise UserError(f"{key}={getattr(config, key)} must lie in 0..1, 1 excluded")
+
+
+def _check_choices(config: TrainConfig) -> None:
+    for key, known in CHOICES.items():
+        value = str(getattr(config, key)).lower()
+        if value not in known:
+            raise UserError(f"{key}={getattr(config, key)}{nearest(value, known)}; known: {', '.join(known)}")
+        setattr(config, key, value)
+    if config.surgery != "none" and config.half == "fp16":
+        # The aggregators would meet the infinite gradients that float16 has now and then, before they are dropped.
+        raise UserError(
+            f"surgery={config.surgery} does not work with half=fp16; take half=true (bfloat16) or half=false"
+        )
+
+
+def _check_resumed(config: TrainConfig, earlier: TrainConfig) -> None:
+    for key in STATE_KEYS:
+        if (now := getattr(config, key)) != (before := getattr(earlier, key)):
+            remedy = f"leave {key}= out, or start anew with weights={resumed_folder(config.resume)}/best.safetensors"
+            raise UserError(f"resume={config.resume} goes on with {key}={before}, not {key}={now}; {remedy}")
 
 
 def resumed_folder(resume: str) -> Path:

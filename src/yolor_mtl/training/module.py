@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from yolor_mtl.build import Model
 from yolor_mtl.data.schedule import StepSampler
-from yolor_mtl.records import Batch, Fault
+from yolor_mtl.records import Batch, Fault, UserError
+from yolor_mtl.tasks import TASKS
 from yolor_mtl.tasks.base import (
     EVALUATION,
     Metric,
@@ -20,12 +21,17 @@ from yolor_mtl.tasks.base import (
     fitness,
     merge_ranks,
     task_losses,
-    total_loss,
+    task_totals,
     update_all,
 )
+from yolor_mtl.training.balance import Balance
 from yolor_mtl.training.config import TrainConfig
-from yolor_mtl.training.optim import adamw, set_rate
+from yolor_mtl.training.freeze import Freezer
+from yolor_mtl.training.optim import OPTIMIZERS, set_rate
 from yolor_mtl.training.plan import Plan, rate_factor
+
+if TYPE_CHECKING:
+    from yolor_mtl.training.surgery import Surgery
 
 
 class DivergedError(Fault):
@@ -39,6 +45,9 @@ class JointStep(pl.LightningModule):
         model: network and tasks.
         config: the training's configuration.
         plan: how far the training has come.
+
+    Raises:
+        UserError: ``config.surgery`` needs a package that is not installed.
     """
 
     def __init__(self, model: Model, config: TrainConfig, plan: Plan) -> None:
@@ -48,28 +57,64 @@ class JointStep(pl.LightningModule):
         self.config = config
         self.plan = plan
         self.warmup = min(config.warmup, plan.steps // 10)
+        self.freezer = Freezer(model.network, model.tasks, config.freeze, config.freeze_epochs)
+        trained = [task.name for task in model.tasks if task.loss is not None]
+        self.balance = Balance(trained) if config.balance == "uncertainty" else None
+        self.surgery = make_surgery(config.surgery, model.network.trunk, self)
         self.metrics: dict[str, Metric] = {}
         self.parts: Mapping[str, float] = {}
+        self._totals: Mapping[str, Tensor] = {}
+        self._batches = 1
         self.scores: dict[str, float] = {}
         self.failures: dict[str, str] = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser; the rate is set step by step, since it may follow the clock."""
-        text = [task.name for task in self.tasks if task.labels is not None and task.labels.view == "language"]
-        return adamw(self.network, self.config, text)
+        text = [task.name for task in self.tasks if task.name in TASKS and "vocabulary" in TASKS[task.name].needs]
+        further = [] if self.balance is None else self.balance.parameters()
+        return OPTIMIZERS[self.config.optimizer](self.network, self.config, text, further)
+
+    def balance_weights(self) -> dict[str, float]:
+        """The learnt weight of each task, under ``balance/<task>``; empty where they are fixed."""
+        return {} if self.balance is None else self.balance.weights()
 
     def epoch_of(self, step: int) -> int:
         """Number of the epoch, from 1, that a step ended in."""
         return max(1, -(-step * self.config.epochs // self.plan.steps))
 
+    def batches_of_step(self, batch_idx: int) -> int:
+        """How many batches make the step that a batch of the epoch belongs to: the last one has what is left."""
+        each = self.config.accumulate
+        return each if each == 1 else min(each, int(self.trainer.num_training_batches) - batch_idx // each * each)
+
+    def ends_step(self, batch_idx: int) -> bool:
+        """Whether a batch of the epoch is the last one of its step."""
+        return batch_idx % self.config.accumulate + 1 == self.batches_of_step(batch_idx)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Sets the learning rate, and makes the step's random choices a function of seed and step alone."""
-        place = self.global_step * self.trainer.world_size + self.global_rank
+        """Sets the learning rate, and makes the batch's random choices a function of seed, step and batch alone."""
+        place = self.global_step * self.config.accumulate + batch_idx % self.config.accumulate
+        place = place * self.trainer.world_size + self.global_rank
         torch.manual_seed((self.config.seed * 1_000_003 + place) % 2**63)
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         progress = self.plan.progress(self.global_step)
-        set_rate(optimizer.optimizer, rate_factor(self.global_step, progress, self.warmup, self.config.final_lr))
+        flat = self.config.flat if self.config.schedule == "flat-cosine" else 0.0
+        set_rate(optimizer.optimizer, rate_factor(self.global_step, progress, self.warmup, self.config.final_lr, flat))
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """The gradients of a batch; with surgery those of each task, of which the trunk's wait for the step's end."""
+        if self.surgery is None:
+            super().backward(loss, *args, **kwargs)
+            return
+        # The losses below are not the one that Lightning has divided by ``accumulate``.
+        self.surgery.backward(self._totals, 1 / self._batches)
+        self._totals = {}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """What surgery makes of the gradients, before they are clipped."""
+        if self.surgery is not None:
+            self.surgery.finish()
 
     def configure_gradient_clipping(
         self,
@@ -77,13 +122,22 @@ class JointStep(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips the norm over all parameters.
+        """Clips the norm over all parameters of the network, and that over the balance's on its own.
 
-        Ours, since Lightning refuses to clip for a fused optimiser; bfloat16 needs no loss scaling, so nothing is
-        unscaled behind its back.
+        Ours, since Lightning refuses to clip for a fused optimiser: it leaves the scale of float16's gradients to the
+        optimiser's own step. That step divides by the scale only where nobody has done so before.
         """
-        if self.config.clip:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        if not self.config.clip:
+            return
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+        # Without a loss, the batch was unreadable, Lightning takes no step, and the scaler must not believe in one.
+        if scaler is not None and fused and self._batches:
+            scaler.unscale_(optimizer)
+        # Apart: the gradient of a log variance is as large as its task's loss, and would shrink all others.
+        for part in (self.network, self.balance):
+            if part is not None:
+                torch.nn.utils.clip_grad_norm_(part.parameters(), self.config.clip)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Scalar loss of a batch.
@@ -93,18 +147,28 @@ class JointStep(pl.LightningModule):
         """
         self.failures.update(batch.failures)
         self.parts = {}
+        self._batches = 0
         if not len(batch.images):
             return None
-        outputs = self.network(batch.images, rows=batch.rows, inputs=batch.targets)
-        losses = task_losses(self.tasks, outputs, batch.targets)
-        total, parts = total_loss(self.tasks, losses, self._mean_count)
+        self._batches = self.batches_of_step(batch_idx)
+        consulted, trained = self.freezer.consulted(), self.freezer.trained()
+        heads = [task.name for task in consulted if task.head is not None]
+        outputs = self.network(batch.images, heads, rows=batch.rows, inputs=batch.targets)
+        losses = task_losses(consulted, outputs, batch.targets)
+        totals, parts = task_totals(trained, losses, self._mean_count)
         # All at once: on an accelerator each read of a single one would wait for the device.
         values = torch.stack([part.detach().float() for part in parts.values()]).tolist() if parts else []
         self.parts = dict(zip(parts, values, strict=True))
         for name, value in self.parts.items():
             if not math.isfinite(value):
                 raise DivergedError(f"the loss {name} is {value} at step {self.global_step}")
-        return total + self._untouched(set(outputs))
+        if self.balance is not None:
+            totals = self.balance(totals)
+        if self.surgery is not None:
+            self._totals = totals
+        loss = sum(totals.values(), torch.zeros((), device=self.device)) + self._untouched(set(outputs))
+        # Lightning divides by ``accumulate``, in an epoch's last step too.
+        return loss * (self.config.accumulate / self._batches) if self._batches != self.config.accumulate else loss
 
     def _mean_count(self, count: Tensor) -> Tensor:
         """A loss term's divisor: the mean over processes, since Lightning averages their gradients."""
@@ -117,19 +181,28 @@ class JointStep(pl.LightningModule):
     def _untouched(self, ran: set[str]) -> Tensor:
         """Zero, with a gradient of zero for heads without a labelled row in this batch, and the features they read."""
         idle = [head for name, head in self.network.heads.items() if name not in ran]
-        parts = [*idle, self.network.trunk] if idle else []
+        parts: list[nn.Module] = [*idle, self.network.trunk] if idle else []
+        if idle and self.balance is not None:
+            parts.append(self.balance)
         zero = torch.zeros((), device=self.device)
         return sum((0.0 * parameter.sum() for part in parts for parameter in part.parameters()), zero)
 
     def on_train_epoch_start(self) -> None:
-        """Tells the sampler the epoch: Lightning only tells samplers of single pictures."""
+        """Tells the sampler the epoch: Lightning only tells samplers of single pictures. Freezes and thaws."""
+        self.freezer.apply(self.current_epoch)
         loader = self.trainer.train_dataloader
         if isinstance(sampler := getattr(loader, "batch_sampler", None), StepSampler):
             sampler.set_epoch(self.current_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the time that was spent."""
+        """Keeps the time that was spent. Batches of a step that is not done yet count as not seen."""
         checkpoint["seconds"] = self.plan.elapsed
+        if self.config.accumulate > 1:
+            place = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            seen = place["current"]["processed"]
+            half_done = seen % self.config.accumulate if seen < self.trainer.num_training_batches else 0
+            for counts in (place["current"], place["total"]):
+                counts.update({key: value - half_done for key, value in counts.items()})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on with the clock of the earlier run."""
@@ -160,3 +233,28 @@ class JointStep(pl.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Moves our own record."""
         return batch.to(device, non_blocking=True)
+
+
+def make_surgery(name: str, trunk: nn.Module, whole: nn.Module) -> Surgery | None:
+    """Surgery on the gradients of a trunk, ``None`` for ``none``.
+
+    Args:
+        name: a word of ``surgery=``.
+        trunk: what the tasks share.
+        whole: everything that is trained.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    if name == "none":
+        return None
+    shared = list(trunk.parameters())
+    known = {id(parameter) for parameter in shared}
+    own: Iterable[nn.Parameter] = [parameter for parameter in whole.parameters() if id(parameter) not in known]
+    try:
+        # Here, since the package is not needed otherwise.
+        from yolor_mtl.training.surgery import Surgery
+
+        return Surgery(name, shared, own)
+    except ImportError as error:
+        raise UserError(f"surgery={name}: {error}; pip install 'yolor-mtl[surgery]' brings what it needs") from error

@@ -48,14 +48,16 @@ class Plan:
         return self.progress(step) >= 1.0
 
 
-def rate_factor(step: int, progress: float, warmup: int, final: float) -> float:
-    """Linear warm-up, then a cosine from 1 to ``final``.
+def rate_factor(step: int, progress: float, warmup: int, final: float, flat: float = 0.0) -> float:
+    """Linear warm-up, then a cosine from 1 to ``final``, which may begin later.
 
     Args:
         step: steps done.
         progress: share of the training done, 0..1.
         warmup: steps of the warm-up.
         final: factor at the end.
+        flat: share of the training before the cosine begins, 0..1, 1 excluded.
     """
     rise = min(1.0, (step + 1) / max(1, warmup))
-    return rise * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
+    fallen = max(0.0, progress - flat) / (1 - flat)
+    return rise * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * fallen)))

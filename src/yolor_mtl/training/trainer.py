@@ -7,8 +7,10 @@ import os
 import pickle
 import signal
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import lightning.pytorch as pl
 import torch
@@ -17,21 +19,33 @@ from rich.console import Console
 
 from yolor_mtl.build import Model, build_model, check_space, learn_space, load_model, model_config, possible_tasks
 from yolor_mtl.config import split_names, to_yaml
+from yolor_mtl.data.augment import check_meaning
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.labels import Labels
 from yolor_mtl.data.loader import EvaluationSet, TrainingSet, evaluation_loader, training_loader, view_pools
 from yolor_mtl.data.schedule import Schedule, StepSampler
 from yolor_mtl.models.weights import load_state, read_weights
-from yolor_mtl.ops.device import choose_device, loading_processes, use_half
+from yolor_mtl.ops.device import choose_device, half_type, loading_processes
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.ops.ranks import rank_and_world
-from yolor_mtl.records import LabelSpace, UserError
+from yolor_mtl.records import LabelSpace, UserError, View
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
 from yolor_mtl.training.config import TrainConfig, resumed_folder
+from yolor_mtl.training.freeze import Freezer
 from yolor_mtl.training.module import JointStep
 from yolor_mtl.training.plan import Plan
 from yolor_mtl.training.progress import TrainingBar
+
+PIPELINES: Mapping[View, str] = {"vision": "augment", "language": "weak"}
+"""View -> key of the configuration that holds its augmentation."""
+
+PRECISIONS: Mapping[torch.dtype | None, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    None: "32-true",
+    torch.bfloat16: "bf16-mixed",
+    torch.float16: "16-mixed",
+}
+"""What Lightning calls the numbers that are computed in."""
 
 EXIT_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -66,6 +80,14 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
         DivergedError: a loss is no longer a number; the state before it is saved.
     """
     out = run_folder(config)
+    half_type(config.half, choose_device(config.device))  # refuses now what it would refuse later
+    rank, world = rank_and_world()
+    if config.surgery != "none" and world > 1:
+        # DDP averages what backward leaves, before there is a gradient of each task over all processes.
+        raise UserError(f"surgery={config.surgery} works in one process, not in {world}; leave it out or use one")
+    if config.freeze and config.freeze_epochs and world > 1:
+        # DDP learns once which parameters have gradients.
+        raise UserError(f"freeze_epochs={config.freeze_epochs} works in one process, not in {world}; set it to 0")
     pl.seed_everything(config.seed, workers=False, verbose=False)
     data = open_coco(root, split_names(config.train))
     held_out = open_coco(root, split_names(config.val))
@@ -73,22 +95,25 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     imgsz = config.imgsz or model.config.imgsz
     _check_size(imgsz, model)
     model.config.imgsz = imgsz
-    labels = {task.name: task.labels for task in model.tasks if task.labels is not None}
+    freezer = Freezer(model.network, model.tasks, config.freeze, config.freeze_epochs)
+    learning = model.tasks if config.freeze_epochs else freezer.consulted()
+    labels = {task.name: task.labels for task in learning if task.labels is not None}
     _check_augmentation(config, model)
     sampler, loader = _training_data(config, data, labels, (imgsz, imgsz))
-    steps = sampler.schedule.steps * config.epochs
-    plan = Plan(steps, config.minutes)
+    steps = -(-sampler.schedule.steps // config.accumulate)
+    plan = Plan(steps * config.epochs, config.minutes)
     closing = 1 - config.augment.close
-    sampler.calm = lambda epoch, step: plan.progress(epoch * sampler.schedule.steps + step) >= closing
+    sampler.calm = lambda epoch, batch: plan.progress(epoch * steps + batch // config.accumulate) >= closing
+    module = JointStep(model, config, plan)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", to_yaml(config))
     _announce(console, model, data, held_out, sampler.schedule, out)
+    if config.accumulate > 1:
+        console.print(f"{config.accumulate} of these make one step of the optimiser, {steps} an epoch")
     average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
     recorder = Recorder(model, out, {"data": str(config.data)}, average, bool(config.resume))
     stopper = Stopper(recorder.save_state)
-    module = JointStep(model, config, plan)
     trainer = _lightning(config, out, [*([average] if average else []), recorder, stopper, TrainingBar(console)])
-    rank, world = rank_and_world()
     pictures = EvaluationSet(held_out, (imgsz, imgsz))
     validation = evaluation_loader(pictures, batch=config.batch, workers=loader.num_workers, rank=rank, world=world)
     checkpoint = resume_from(config.resume, sampler) if config.resume else None
@@ -221,11 +246,10 @@ def _check_size(imgsz: int, model: Model) -> None:
 
 
 def _check_augmentation(config: TrainConfig, model: Model) -> None:
-    """Refuses an augmentation after which a task's labels would be untrue."""
-    for task in model.tasks:
-        for operation, reason in task.breaks.items():
-            if getattr(config.augment, operation) > 0:
-                raise UserError(f"augment.{operation} breaks the labels of {task.name}: {reason}")
+    """Refuses pipelines after which a task's labels would be untrue."""
+    for view, key in PIPELINES.items():
+        served = [task for task in model.tasks if task.labels is not None and task.labels.view == view]
+        check_meaning(getattr(config, key), key, {task.name: task.relies for task in served})
 
 
 def _training_data(
@@ -239,7 +263,8 @@ def _training_data(
     if not schedule.steps:
         raise UserError(f"no picture of {', '.join(data.split_names)} is labelled for {', '.join(labels)}")
     sampler = StepSampler(schedule)
-    dataset = TrainingSet(data, labels, pools, size, config.augment)
+    pipelines = {view: getattr(config, key) for view, key in PIPELINES.items()}
+    dataset = TrainingSet(data, labels, pools, size, pipelines)
     device = choose_device(config.device)
     workers = loading_processes(config.workers, device)
     return sampler, training_loader(dataset, sampler, workers=workers, pin_memory=device.type == "cuda")
@@ -263,7 +288,8 @@ def _lightning(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> 
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=local if device.index is None else [device.index],
         num_nodes=int(os.environ.get("NUM_NODES", "1")),
-        precision="bf16-mixed" if use_half(config.half, device) else "32-true",
+        precision=PRECISIONS[half_type(config.half, device)],
+        accumulate_grad_batches=config.accumulate,
         max_epochs=config.epochs,
         check_val_every_n_epoch=config.val_every,
         limit_val_batches=config.val_batches or 1.0,

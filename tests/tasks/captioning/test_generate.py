@@ -151,8 +151,10 @@ def test_beam_search_over_chains(seed: int, width: int) -> None:
         return _allowed(writer.table[[START, *tokens][-1]], tokens)
 
     tokens, score = _beam_search(following, width, 6)
-    assert found.tokens == [tokens]
     assert found.scores[0] == pytest.approx(score, abs=1e-4)
+    # The same steps in another order have the same sum: either may win.
+    steps = [sorted(zip([START, *each], each, strict=False)) for each in (found.tokens[0], tokens)]
+    assert steps[0] == steps[1]
 
 
 def _released_search(

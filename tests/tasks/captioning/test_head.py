@@ -159,13 +159,35 @@ def test_objects_beside_the_cells(tmp_path: Path) -> None:
     assert answers[0] == answers[1]
 
 
-def test_objects_need_detection() -> None:
-    """Data without classes has none; asked for without detection, what is missing is named."""
-    blocks = {"captioning": {**tiny.BLOCKS["captioning"], "objects": {"count": 5}}}
-    with pytest.raises(UserError, match=r"'captioning' needs \['detection'\]"):
-        build_model(ModelConfig(64, tiny.TRUNK, blocks), tiny.space())
+def test_without_detection_there_are_no_objects() -> None:
+    """Neither in data without classes nor in a training without that task; weights that know objects bring its head."""
+    config = _object_model().config
+    alone = build_model(config, tiny.space(), ["captioning"])
+    assert alone.network.heads["captioning"].objects is None
+    assert alone.config.tasks["captioning"]["objects"]["count"] == 0
     nothing = replace(tiny.space(), things=())
-    assert build_model(ModelConfig(64, tiny.TRUNK, blocks), nothing).network.heads["captioning"].objects is None
+    assert build_model(config, nothing, ["captioning"]).network.heads["captioning"].objects is None
+
+
+def test_one_task_of_weights_that_know_objects(tmp_path: Path) -> None:
+    """Asked for alone, captions are the same, and nothing else is answered."""
+    whole = _object_model()
+    save_model(whole, tmp_path / "model.safetensors")
+    alone = load_model(tmp_path / "model.safetensors", ["captioning"])
+    assert [task.name for task in alone.tasks] == ["captioning"]
+    assert set(alone.network.heads) == {"captioning", "detection"}
+    pictures = images()
+    frames = [letterbox_frame((tiny.HEIGHT, tiny.WIDTH), (tiny.HEIGHT, tiny.WIDTH))] * 2
+    with torch.inference_mode():
+        found = [
+            decode_all(model.tasks, model.network.eval()(pictures), frames, DecodeOptions()) for model in (whole, alone)
+        ]
+    assert [set(answer) for answer in found[1]] == [{"captioning"}] * 2
+    assert [a["captioning"]["text"] for a in found[0]] == [a["captioning"]["text"] for a in found[1]]
+
+
+def test_numbers_of_objects_that_cannot_be() -> None:
+    blocks = {"captioning": {**tiny.BLOCKS["captioning"], "objects": {"count": 5}}}
     for key, message in (("count", "objects.count=-1"), ("layers", "objects.layers=-1")):
         changed = {**blocks["captioning"], "objects": {"count": 5, key: -1}}
         with pytest.raises(UserError, match=message):

@@ -66,18 +66,23 @@ def test_twins() -> None:
 
 
 def test_what_an_object_sees() -> None:
-    """The cell of each feature under the middle of the box, wherever the point is that answers."""
+    """The cells of each feature about the middle of the box, wherever the point is that answers."""
     head, features, detection = _tokens(count=2), _features(1), _detection(1)
     place = 12 * 3 + 5  # of p3: x = 44, y = 28
     detection["main.class_logits"][0, place, 1] = 5
     boxes = detection["main.box_logits"].view(1, POINTS, 4, BINS)
     boxes[0, place] = -50.0
     boxes[0, place, 0, 0] = boxes[0, place, 1, 1] = boxes[0, place, 2, 3] = boxes[0, place, 3, 1] = 50
-    # left 0, top 8, right 24, bottom 8: the middle is at x = 56, y = 28.
-    x, y = 56, 28
+    # left 0, top 8, right 24, bottom 8: the box is 24 by 16 and its middle is at x = 56, y = 28.
+    places = [(x, y) for x in (51.2, 56, 60.8) for y in (24.8, 28, 31.2)]
+
+    def mean(name: str) -> Tensor:
+        stride = INFOS[name].stride
+        return torch.stack([features[name][0, :, int(y // stride), int(x // stride)] for x, y in places]).mean(0)
+
     with torch.inference_mode():
         token = head(features, detection)[0, 0]
-        seen = torch.cat([features[n][0, :, y // INFOS[n].stride, x // INFOS[n].stride] for n in ("c3", "p3", "p4")])
+        seen = torch.cat([mean(name) for name in ("c3", "p3", "p4")])
         classes = torch.tensor([-9.0, 5, -9]).sigmoid()
         box = torch.tensor([44 / 96, 20 / 64, 68 / 96, 36 / 64, 24 / 96, 16 / 64, torch.tensor(5.0).sigmoid(), 0.0])
         wanted = head.look(seen) + head.classes(classes) + head.box(box)

@@ -10,6 +10,7 @@ from tiny import build, images, space
 from torch.nn import functional as F
 
 from yolor_mtl.config import fill
+from yolor_mtl.data.augment import Meaning
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks.semantic import KIND, SemanticConfig
@@ -81,8 +82,8 @@ def test_multilabel_is_a_row_of_configuration() -> None:
     tasks, _ = build({"semantic": {"loss": "multilabel"}})
     loss: Any = tasks[0].loss
     assert isinstance(loss.loss, MultilabelLoss)
-    assert not tasks[0].breaks
-    assert "mixup" in build({"semantic": {}})[0][0].breaks
+    assert not tasks[0].relies
+    assert Meaning.ONE_CLASS in build({"semantic": {}})[0][0].relies
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 from yolor_mtl.config import nearest
+from yolor_mtl.data.augment import Meaning
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks.base import Scoring, Task, TaskKind, view_named
@@ -140,7 +141,7 @@ class CaptioningConfig:
     view: str = "language"
 
 
-UNTRUE = "a caption does not say what the changed picture shows; train it on the weak view: captioning.view=language"
+WEAK = "train the captions on the weak view with captioning.view=language"
 
 
 def _scoring(space: LabelSpace) -> Scoring:
@@ -217,13 +218,13 @@ class _HeadKind:
     Attributes:
         make: the block, the features, the number of word slots and that of object classes to the head.
         features: features it reads.
-        reads: the block and the number of object classes to the tasks whose outputs it reads.
+        reads: the block and the classes to the tasks whose outputs it reads.
         keys: keys of the block that other heads do not have.
     """
 
     make: Callable[[CaptioningConfig, Mapping[str, FeatureInfo], int, int], CaptionHead | RegionCaptionHead]
     features: Callable[[CaptioningConfig], Iterable[str]]
-    reads: Callable[[CaptioningConfig, int], tuple[str, ...]]
+    reads: Callable[[CaptioningConfig, LabelSpace], tuple[str, ...]]
     keys: tuple[str, ...]
 
 
@@ -234,13 +235,13 @@ HEADS: Mapping[str, _HeadKind] = {
             *config.features,
             *((*config.objects.levels, *config.objects.features) if config.objects.count else ()),
         ),
-        lambda config, classes: ("detection",) if config.objects.count and classes else (),
+        lambda config, space: ("detection",) if config.objects.count and space.things else (),
         ("features", "width", "layers", "heads", "feed_forward", "dropout", "output", "tied", "implicit", "objects"),
     ),
     "regions": _HeadKind(
         _regions,
         lambda config: (*config.regions.levels, config.regions.grid, config.regions.classes),
-        lambda config, classes: ("detection", "semantic"),
+        lambda config, space: ("detection", "semantic"),
         ("regions",),
     ),
 }
@@ -275,13 +276,12 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
     if config.max_tokens < 3:
         raise UserError(f"captioning.max_tokens={config.max_tokens}; 3 is the least (start, a word, end)")
     kind, search = _kind(config), config.search
-    classes = len(space.things)
-    head = kind.make(config, infos, slots, classes)
+    head = kind.make(config, infos, slots, len(space.things))
     limit = config.max_tokens - 1
     return Task(
         name="captioning",
         features=_features(config),
-        reads=kind.reads(config, classes),
+        reads=kind.reads(config, space),
         head=head,
         labels=CaptionLabels(tokenizer, config.max_tokens, view_named(config.view, "captioning.view")),
         loss=CaptionLoss(config.smoothing),
@@ -294,8 +294,13 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
         ),
         scoring=_scoring(space),
         show=CaptionShow(),
-        breaks=dict.fromkeys(("mosaic", "mixup", "flip"), UNTRUE) if config.view == "vision" else {},
+        relies=dict.fromkeys((Meaning.WHOLE, Meaning.COLOURS), WEAK),
     )
+
+
+def _among(config: CaptioningConfig, names: Collection[str]) -> CaptioningConfig:
+    """Without detection among the tasks, captions know of no objects."""
+    return config if "detection" in names else replace(config, objects=replace(config.objects, count=0))
 
 
 def _learn(config: CaptioningConfig, space: LabelSpace, captions: Iterable[str]) -> LabelSpace:
@@ -309,6 +314,8 @@ KIND = TaskKind(
     _scoring,
     needs=("vocabulary",),
     learn=_learn,
+    reads=lambda config, space: _kind(config).reads(config, space),
+    among=_among,
     implicit=lambda config: "implicit" in _kind(config).keys,
     show=lambda space: CaptionShow(),
     results=("captions.json",),

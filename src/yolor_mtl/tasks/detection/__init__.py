@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from yolor_mtl.config import fill
+from yolor_mtl.data.augment import Meaning
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks.base import Branch, Scoring, Task, TaskKind, term_name, view_named
@@ -123,6 +124,9 @@ def _scoring(space: LabelSpace) -> Scoring:
     )
 
 
+LOOSE = "accept boxes that are too wide with augment.untrue=[detection]"
+
+
 def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, FeatureInfo]) -> Task:
     if not space.things:
         raise UserError("the data has no object classes; leave detection out with tasks=[...]")
@@ -156,6 +160,7 @@ def _build(config: DetectionConfig, space: LabelSpace, infos: Mapping[str, Featu
         decode=DetectionDecode(branches[0].name),
         scoring=_scoring(space),
         show=DetectionShow(space),
+        relies={Meaning.TIGHT: LOOSE},
     )
 
 

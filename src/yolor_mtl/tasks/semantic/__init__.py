@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from yolor_mtl.config import fill, nearest
+from yolor_mtl.data.augment import Meaning
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.tasks.base import Scoring, Show, Task, TaskKind, term_name, view_named
@@ -50,7 +51,7 @@ class SemanticConfig:
     view: str = "vision"
 
 
-ONE_CLASS = "a softmax has one class a pixel, mixed pictures have two; set semantic.loss=multilabel or mixup=0"
+SEVERAL = "learn several classes a pixel with semantic.loss=multilabel"
 
 LOSSES = {"softmax": SoftmaxLoss, "multilabel": MultilabelLoss}
 
@@ -132,7 +133,7 @@ def _build(config: SemanticConfig, space: LabelSpace, infos: Mapping[str, Featur
         decode=SemanticDecode(),
         scoring=_scoring(space),
         show=SemanticShow(space),
-        breaks={} if config.loss == "multilabel" else {"mixup": ONE_CLASS},
+        relies={} if config.loss == "multilabel" else {Meaning.ONE_CLASS: SEVERAL},
         on=lambda data: _on(data, space),
     )
 
