@@ -17,7 +17,7 @@ as its file stores it; the *model's frame* is the letterboxed square or rectangl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -239,6 +239,8 @@ class Batch:
         images: (B, 3, H, W) uint8.
         rows: task -> (R,) int64 rows of ``images``; a task without labelled rows has an empty tensor.
         targets: task -> named tensors over those R rows.
+        gleaned: task -> what its head takes from the rest of the network for those R rows, where that is kept from
+            an earlier pass; the images have no pixels then.
         frames: how each picture sits in the frame, where it can be inverted.
         annotations: raw labels of each picture, for metrics.
         failures: path and reason of pictures that could not be read and are not in the batch.
@@ -247,30 +249,29 @@ class Batch:
     images: Tensor
     rows: dict[str, Tensor] = field(default_factory=dict)
     targets: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    gleaned: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     frames: tuple[Frame | None, ...] = ()
     annotations: tuple[Annotations | None, ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on ``device``."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=non_blocking)
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, called by the loader when a GPU is used."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        def all_of(tables: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+            return {task: {name: move(tensor) for name, tensor in table.items()} for task, table in tables.items()}
 
         return replace(
             self,
             images=move(self.images),
             rows={task: move(rows) for task, rows in self.rows.items()},
-            targets={task: {k: move(v) for k, v in target.items()} for task, target in self.targets.items()},
-        )
-
-    def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory, called by the loader when a GPU is used."""
-        return replace(
-            self,
-            images=self.images.pin_memory(),
-            rows={task: rows.pin_memory() for task, rows in self.rows.items()},
-            targets={task: {k: v.pin_memory() for k, v in target.items()} for task, target in self.targets.items()},
+            targets=all_of(self.targets),
+            gleaned=all_of(self.gleaned),
         )
 
 

@@ -71,6 +71,11 @@ def weak() -> AugmentConfig:
     return AugmentConfig(**still, place=False)
 
 
+def is_still(config: AugmentConfig) -> bool:
+    """Whether a pipeline gives the same frame for a picture every time, the letterboxed one."""
+    return not config.place and not any(getattr(config, name) for name in OPERATIONS)
+
+
 @dataclass(frozen=True)
 class Operation:
     """A row of :data:`OPERATIONS`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,14 +45,25 @@ def checked_image(annotations: Annotations) -> tv_tensors.Image:
     return image
 
 
-def load_sample(annotations: Annotations, labels: Mapping[str, Labels], view: View) -> Sample:
+def load_sample(
+    annotations: Annotations,
+    labels: Mapping[str, Labels],
+    view: View,
+    read: Callable[[Annotations], tv_tensors.Image] = checked_image,
+) -> Sample:
     """A picture with the labels of the tasks that train on this view, in the original frame.
+
+    Args:
+        annotations: what the files say.
+        labels: labels of the trained tasks, by task.
+        view: its view.
+        read: gives the picture.
 
     Raises:
         UnreadableImageError: see :func:`checked_image`.
     """
     annotations = trainable(annotations)
-    sample = Sample(image=checked_image(annotations), view=view)
+    sample = Sample(image=read(annotations), view=view)
     objects: dict[str, torch.Tensor] | None = None
     for task in labels.values():
         if task.view != view or not task.labelled(annotations):

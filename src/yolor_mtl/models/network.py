@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
 import torch
@@ -9,6 +10,30 @@ from torch import Tensor, nn
 
 from yolor_mtl.models.trunks.base import Trunk
 from yolor_mtl.records import Outputs
+
+
+class Gleaner(nn.Module, ABC):
+    """A head in two steps: what it takes from the rest of the network, without weights of its own, and what it says.
+
+    While the head alone learns, the first step gives the same for a picture every time, and need not be repeated.
+    """
+
+    @abstractmethod
+    def glean(self, features: Mapping[str, Tensor], read: Mapping[str, Outputs]) -> Outputs:
+        """Features (R, C, H, W) and outputs of other heads to named tensors (R, ...) of sizes set by the frame's."""
+
+    @abstractmethod
+    def tell(self, gleaned: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> Outputs:
+        """The head's outputs, of what :meth:`glean` gave."""
+
+    def forward(
+        self,
+        features: Mapping[str, Tensor],
+        read: Mapping[str, Outputs],
+        inputs: Mapping[str, Tensor] | None = None,
+    ) -> Outputs:
+        """One step after the other."""
+        return self.tell(self.glean(features, read), inputs)
 
 
 class Network(nn.Module):
@@ -87,6 +112,22 @@ class Network(nn.Module):
         }
         out: Outputs = self.heads[task](features, read, inputs)
         return out
+
+    def glean(self, images: Tensor, task: str) -> Outputs:
+        """What a :class:`Gleaner` takes from the rest of the network.
+
+        Args:
+            images: as in :meth:`forward`.
+            task: whose head.
+        """
+        head = self.heads[task]
+        assert isinstance(head, Gleaner)
+        shared = self.trunk(self.normalise(images))
+        outputs: dict[str, Outputs] = {}
+        for name in self.needed([task]):
+            if name != task:
+                outputs[name] = self._run(name, shared, None, {}, outputs, None)
+        return head.glean({name: shared[name] for name in self.features[task]}, outputs)
 
     def inference(self) -> None:
         """Drops what only training needs, in place: branches of heads, and what the trunk made for them alone."""

@@ -51,9 +51,12 @@ class TrainConfig:
             gradients, on NVIDIA GPUs only).
         seed: of weights, order and augmentation.
         resume: a run's folder (or its ``last.ckpt``) to go on with; its own configuration holds where none is given.
-        weights: a ``.safetensors`` to start from.
+        weights: a ``.safetensors`` to start from. It brings its network; changes to it are made, classes and words
+            are the data's, tasks it lacks come from ``model``, and what has no equal in it begins anew.
         freeze: parts that keep their weights: ``trunk`` or tasks; the others' losses alone are computed.
         freeze_epochs: epochs for which they do, from the start; 0 for all.
+        keep_features: where a text decoder learns alone on pictures without augmentation, what the frozen part makes
+            of each is worked out once and kept on disk while the training runs.
         optimizer: ``adamw``, or ``sgd`` with Nesterov's momentum, for which a learning rate of 0.01 is usual.
         momentum: of ``sgd``.
         lr: learning rate after warm-up, for a batch of any size.
@@ -102,6 +105,7 @@ class TrainConfig:
     weights: str = ""
     freeze: list[str] = field(default_factory=list)
     freeze_epochs: int = 0
+    keep_features: bool = True
     optimizer: str = "adamw"
     momentum: float = 0.937
     lr: float = 2e-3

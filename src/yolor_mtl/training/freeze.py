@@ -47,8 +47,9 @@ class Freezer:
         self.active = active
 
     def trained(self) -> list[Task]:
-        """Tasks whose heads learn now."""
-        return [task for task in self.tasks if not (self.active and task.name in self.parts)]
+        """Tasks with a loss whose heads learn now."""
+        frozen = self.parts if self.active else {}
+        return [task for task in self.tasks if task.loss is not None and task.name not in frozen]
 
     def consulted(self) -> list[Task]:
         """The trained tasks, and those whose assignment their losses use."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from yolor_mtl.build import Model
 from yolor_mtl.data.schedule import StepSampler
-from yolor_mtl.records import Batch, Fault, UserError
+from yolor_mtl.models.network import Gleaner
+from yolor_mtl.records import Batch, Fault, Outputs, UserError
 from yolor_mtl.tasks import TASKS
 from yolor_mtl.tasks.base import (
     EVALUATION,
@@ -152,8 +153,7 @@ class JointStep(pl.LightningModule):
             return None
         self._batches = self.batches_of_step(batch_idx)
         consulted, trained = self.freezer.consulted(), self.freezer.trained()
-        heads = [task.name for task in consulted if task.head is not None]
-        outputs = self.network(batch.images, heads, rows=batch.rows, inputs=batch.targets)
+        outputs = self._outputs(batch, [task.name for task in consulted if task.head is not None])
         losses = task_losses(consulted, outputs, batch.targets)
         totals, parts = task_totals(trained, losses, self._mean_count)
         # All at once: on an accelerator each read of a single one would wait for the device.
@@ -169,6 +169,18 @@ class JointStep(pl.LightningModule):
         loss = sum(totals.values(), torch.zeros((), device=self.device)) + self._untouched(set(outputs))
         # Lightning divides by ``accumulate``, in an epoch's last step too.
         return loss * (self.config.accumulate / self._batches) if self._batches != self.config.accumulate else loss
+
+    def _outputs(self, batch: Batch, heads: list[str]) -> dict[str, Outputs]:
+        """Raw outputs of heads; one whose reading is kept speaks without the rest of the network."""
+        if not batch.gleaned:
+            outputs: dict[str, Outputs] = self.network(batch.images, heads, rows=batch.rows, inputs=batch.targets)
+            return outputs
+        speakers = {name: self.network.heads[name] for name in heads if len(batch.rows[name])}
+        return {
+            name: head.tell(batch.gleaned[name], batch.targets[name])
+            for name, head in speakers.items()
+            if isinstance(head, Gleaner)
+        }
 
     def _mean_count(self, count: Tensor) -> Tensor:
         """A loss term's divisor: the mean over processes, since Lightning averages their gradients."""

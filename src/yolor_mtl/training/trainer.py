@@ -10,16 +10,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-from yolor_mtl.build import Model, build_model, check_space, learn_space, load_model, model_config, possible_tasks
+from yolor_mtl.build import Model, build_model, check_space, learn_space, model_config, possible_tasks
 from yolor_mtl.config import split_names, to_yaml
-from yolor_mtl.data.augment import check_meaning
+from yolor_mtl.data.augment import AugmentConfig, check_meaning
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.labels import Labels
 from yolor_mtl.data.loader import EvaluationSet, TrainingSet, evaluation_loader, training_loader, view_pools
@@ -28,11 +28,13 @@ from yolor_mtl.models.weights import load_state, read_weights
 from yolor_mtl.ops.device import choose_device, half_type, loading_processes
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.ops.ranks import rank_and_world
-from yolor_mtl.records import LabelSpace, UserError, View
+from yolor_mtl.records import UserError, View
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
 from yolor_mtl.training.config import TrainConfig, resumed_folder
+from yolor_mtl.training.finetune import changed_row, fine_tuned, stored_row
 from yolor_mtl.training.freeze import Freezer
+from yolor_mtl.training.kept import keep_features, kept_loader, lone_reader
 from yolor_mtl.training.module import JointStep
 from yolor_mtl.training.plan import Plan
 from yolor_mtl.training.progress import TrainingBar
@@ -91,7 +93,7 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     pl.seed_everything(config.seed, workers=False, verbose=False)
     data = open_coco(root, split_names(config.train))
     held_out = open_coco(root, split_names(config.val))
-    model = prepare_model(config, data)
+    model = prepare_model(config, data, console)
     imgsz = config.imgsz or model.config.imgsz
     _check_size(imgsz, model)
     model.config.imgsz = imgsz
@@ -99,23 +101,26 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     learning = model.tasks if config.freeze_epochs else freezer.consulted()
     labels = {task.name: task.labels for task in learning if task.labels is not None}
     _check_augmentation(config, model)
+    out.mkdir(parents=True, exist_ok=True)
     sampler, loader = _training_data(config, data, labels, (imgsz, imgsz))
     steps = -(-sampler.schedule.steps // config.accumulate)
     plan = Plan(steps * config.epochs, config.minutes)
     closing = 1 - config.augment.close
     sampler.calm = lambda epoch, batch: plan.progress(epoch * steps + batch // config.accumulate) >= closing
     module = JointStep(model, config, plan)
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", to_yaml(config))
     _announce(console, model, data, held_out, sampler.schedule, out)
     if config.accumulate > 1:
         console.print(f"{config.accumulate} of these make one step of the optimiser, {steps} an epoch")
+    if config.keep_features and world == 1 and (task := lone_reader(model, freezer, _pipelines(config))):
+        loader = _kept(config, model, task, data, sampler, module, out, console) or loader
     average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
     recorder = Recorder(model, out, {"data": str(config.data)}, average, bool(config.resume))
     stopper = Stopper(recorder.save_state)
     trainer = _lightning(config, out, [*([average] if average else []), recorder, stopper, TrainingBar(console)])
     pictures = EvaluationSet(held_out, (imgsz, imgsz))
-    validation = evaluation_loader(pictures, batch=config.batch, workers=loader.num_workers, rank=rank, world=world)
+    workers = loading_processes(config.workers, choose_device(config.device))
+    validation = evaluation_loader(pictures, batch=config.batch, workers=workers, rank=rank, world=world)
     checkpoint = resume_from(config.resume, sampler) if config.resume else None
     _fit(trainer, module, loader, validation, stopper, recorder, checkpoint)
     return _finish(out, module, stopper)
@@ -192,32 +197,36 @@ def resume_from(resume: str, sampler: StepSampler) -> Path:
     return path
 
 
-def prepare_model(config: TrainConfig, data: CocoDataset) -> Model:
-    """A fresh network for the data's classes, or one that starts from ``weights``.
+def prepare_model(config: TrainConfig, data: CocoDataset, console: Console) -> Model:
+    """A fresh network for the data's classes, or one that starts from ``weights``, in training mode.
 
-    A resumed or fine-tuned network keeps its own vocabulary; classes must be the data's.
+    A resumed network keeps its own vocabulary; classes must be the data's.
     """
-    row = model_config(config.model, config.network)
-    if config.weights:
-        loaded = load_model(Path(config.weights), config.tasks)
-        check_space(loaded.space, data.space)
-        kept = {"trunk": loaded.config.trunk, **loaded.config.tasks}
-        changed = [
-            f"{part}.{key}"
-            for part, changes in config.network.items()
-            for key, value in changes.items()
-            if kept.get(part, {}).get(key) != value
-        ]
-        if changed:
-            raise UserError(f"weights={config.weights} brings its own network; leave out {', '.join(changed)}")
-        return loaded
     previous = resumed_folder(config.resume) / "best.safetensors"
-    resumed = read_weights(previous) if config.resume and previous.is_file() else None
-    space = LabelSpace.from_json(resumed[1]["label_space"]) if resumed else learn_space(data, row)
+    said: list[str] = []
+    if config.resume and previous.is_file():
+        model = _resumed(previous, config, data)
+    elif config.weights:
+        model, said = fine_tuned(Path(config.weights), data, config)
+    else:
+        row = model_config(config.model, config.network)
+        space = learn_space(data, row)
+        model = build_model(row, space, config.tasks or possible_tasks(row, space))
+    for line in said:
+        console.print(line, highlight=False, soft_wrap=True)
+    # Lightning leaves modules in the mode in which it finds them.
+    model.network.train()
+    return model
+
+
+def _resumed(path: Path, config: TrainConfig, data: CocoDataset) -> Model:
+    """The network of a run, from its best weights; the state to go on from is loaded later."""
+    state, metadata = read_weights(path)
+    stored, space = stored_row(metadata, path)
     check_space(space, data.space)
-    model = build_model(row, space, config.tasks or possible_tasks(row, space))
-    if resumed:
-        load_state(model.network, resumed[0], str(previous))
+    row = changed_row(stored, config)
+    model = build_model(row, space, config.tasks or possible_tasks(row, space), helped=True)
+    load_state(model.network, state, str(path))
     return model
 
 
@@ -263,11 +272,48 @@ def _training_data(
     if not schedule.steps:
         raise UserError(f"no picture of {', '.join(data.split_names)} is labelled for {', '.join(labels)}")
     sampler = StepSampler(schedule)
-    pipelines = {view: getattr(config, key) for view, key in PIPELINES.items()}
-    dataset = TrainingSet(data, labels, pools, size, pipelines)
+    dataset = TrainingSet(data, labels, pools, size, _pipelines(config))
     device = choose_device(config.device)
     workers = loading_processes(config.workers, device)
     return sampler, training_loader(dataset, sampler, workers=workers, pin_memory=device.type == "cuda")
+
+
+def _pipelines(config: TrainConfig) -> dict[View, AugmentConfig]:
+    return {view: getattr(config, key) for view, key in PIPELINES.items()}
+
+
+def _kept(
+    config: TrainConfig,
+    model: Model,
+    name: str,
+    data: CocoDataset,
+    sampler: StepSampler,
+    module: JointStep,
+    out: Path,
+    console: Console,
+) -> torch.utils.data.DataLoader[Any] | None:
+    """Batches of what the frozen part makes of the pictures, for the one task that learns."""
+    (task,) = (task for task in model.tasks if task.name == name)
+    assert task.labels is not None
+    device = choose_device(config.device)
+    found = keep_features(
+        model,
+        {name: task.labels},
+        data,
+        sampler.schedule.pools[task.labels.view].tolist(),
+        (model.config.imgsz, model.config.imgsz),
+        device=device,
+        half=half_type(config.half, device),
+        batch=config.batch,
+        workers=loading_processes(config.workers, device),
+        folder=out,
+        console=console,
+    )
+    if found is None:
+        return None
+    kept, failures = found
+    module.failures.update(failures)
+    return kept_loader(kept, sampler)
 
 
 class _Events(TensorBoardLogger):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from yolor_mtl.models.blocks import WideLinear
 from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
+from yolor_mtl.models.network import Gleaner
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.ops.cells import cells_of
 from yolor_mtl.records import Outputs
@@ -43,7 +44,7 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device)
     return torch.cat(grid, dim=-1).flatten(0, 1)
 
 
-class CaptionHead(nn.Module):
+class CaptionHead(Gleaner):
     """Reads features as one sequence of cells, writes words.
 
     Outputs: ``memory`` (R, S, d), what the decoder reads: the cells of the features, row by row, then objects where
@@ -106,20 +107,27 @@ class CaptionHead(nn.Module):
         self.add = ImplicitAdd(sides[-1]) if implicit else None
         self.multiply = ImplicitMultiply(vocabulary) if implicit else None
 
-    def forward(
-        self,
-        features: Mapping[str, Tensor],
-        read: Mapping[str, Outputs],
-        inputs: Mapping[str, Tensor] | None = None,
-    ) -> Outputs:
-        """Features (R, C, H, W) to the memory, and to logits under teacher forcing.
+    def glean(self, features: Mapping[str, Tensor], read: Mapping[str, Outputs]) -> Outputs:
+        """All that the head takes from the rest of the network, before any weight of its own.
 
         Args:
-            features: named features.
+            features: named features (R, C, H, W).
             read: ``detection``'s outputs where objects are read.
+
+        Returns:
+            The features (R, C, H, W) by name, and of objects what :meth:`ObjectTokens.glean` finds.
+        """
+        gleaned = {name: features[name] for name in self.features}
+        return gleaned if self.objects is None else gleaned | self.objects.glean(features, read["detection"])
+
+    def tell(self, gleaned: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> Outputs:
+        """The memory, and logits under teacher forcing.
+
+        Args:
+            gleaned: what :meth:`glean` gave.
             inputs: ``tokens`` (N, T) int64 and ``image`` (N,) int64, the row each caption belongs to.
         """
-        memory = self.remember(features, read)
+        memory = self.remember(gleaned)
         if inputs is None or "tokens" not in inputs:
             return {"memory": memory}
         tokens, groups = inputs["tokens"][:, :-1], Groups(inputs["image"], len(memory))
@@ -128,15 +136,15 @@ class CaptionHead(nn.Module):
             x = layer(x, *layer.cross_attention.project(memory), groups)  # type: ignore[operator, union-attr]
         return {"memory": memory, "logits": self.words(x)}
 
-    def remember(self, features: Mapping[str, Tensor], read: Mapping[str, Outputs]) -> Tensor:
+    def remember(self, gleaned: Mapping[str, Tensor]) -> Tensor:
         """Features (R, C, H, W) as one sequence (R, S, d) with their places, and objects."""
         parts = []
         for index, name in enumerate(self.features):
-            x = self.project[name](features[name])
+            x = self.project[name](gleaned[name])
             places = sine_positions(x.shape[2], x.shape[3], x.shape[1], x.device).to(x.dtype)
             parts.append(cells_of(x) + places + self.level[index])
         if self.objects is not None:
-            parts.append(self.objects(features, read["detection"]))
+            parts.append(self.objects.tokens(gleaned))
         return self.norm_memory(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
 
     def words(self, x: Tensor) -> Tensor:

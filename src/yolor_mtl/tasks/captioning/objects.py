@@ -120,11 +120,19 @@ class ObjectTokens(nn.Module):
         self.encoder = nn.Sequential(*encoder)
 
     def forward(self, features: Mapping[str, Tensor], detection: Outputs) -> Tensor:
-        """Tokens (R, K, d), the likeliest object first.
+        """Tokens (R, K, d) of what :meth:`glean` finds."""
+        return self.tokens(self.glean(features, detection))
+
+    def glean(self, features: Mapping[str, Tensor], detection: Outputs) -> Outputs:
+        """The objects, the likeliest first, before any weight of this module.
 
         Args:
             features: named features (R, C, H, W).
             detection: its outputs for the same R pictures.
+
+        Returns:
+            ``objects.seen`` (R, K, channels of all features), ``objects.classes`` (R, K, classes) probabilities, and
+            ``objects.form`` (R, K, 8): corners and sides as shares of the picture, the score, and :func:`twins`.
 
         Raises:
             UserError: detection answers at other points than ``levels`` have.
@@ -140,9 +148,16 @@ class ObjectTokens(nn.Module):
         seen = [looked_up(features[name], low, high) for name in self.features]
         classes = pick(logits, places).sigmoid()
         scores = torch.stack((best.sigmoid(), twins(sides, classes.argmax(2))), dim=-1)
-        form = torch.cat((low, high, high - low, scores), dim=-1)
-        tokens = self.look(torch.cat(seen, dim=-1)) + self.classes(classes) + self.box(form)
-        return self.encoder(tokens)  # type: ignore[no-any-return]
+        return {
+            "objects.seen": torch.cat(seen, dim=-1),
+            "objects.classes": classes,
+            "objects.form": torch.cat((low, high, high - low, scores), dim=-1),
+        }
+
+    def tokens(self, gleaned: Mapping[str, Tensor]) -> Tensor:
+        """What :meth:`glean` found as tokens (R, K, d)."""
+        classes, form = self.classes(gleaned["objects.classes"]), self.box(gleaned["objects.form"])
+        return self.encoder(self.look(gleaned["objects.seen"]) + classes + form)  # type: ignore[no-any-return]
 
     def _answers(self, detection: Outputs, points: int) -> tuple[Tensor, Tensor]:
         """Class logits (R, A, C) and boxes (R, A, 4) in pixels, float32, cut off from detection."""

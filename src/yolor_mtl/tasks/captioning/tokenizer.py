@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -108,6 +108,11 @@ class CaptionTokenizer:
     def size(self) -> int:
         """Number of pieces, special tokens included."""
         return len(self._pieces)
+
+    @property
+    def pieces(self) -> Mapping[int, str]:
+        """Id -> piece, of those that stand for something."""
+        return self._pieces
 
     @property
     def wordless(self) -> tuple[int, ...]:
