@@ -214,6 +214,7 @@ class Task:
         scoring: how its answers are scored.
         show: pictures and JSON.
         relies: meanings of its labels that augmentation may not break -> what else to set where one would.
+        study: gets all captions of the training, image by image, before it begins; ``None`` where nobody asks.
         on: other classes to how these answers are scored on data of those classes, and how that data's labels are
             drawn; ``None`` where the answers have no classes, or are scored on their own ones only.
     """
@@ -230,6 +231,7 @@ class Task:
     loss: Loss | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     relies: Mapping[Meaning, str] = field(default_factory=dict)
+    study: Callable[[Iterable[Sequence[str]]], None] | None = None
     on: Callable[[LabelSpace], tuple[Scoring, Show]] | None = None
 
     def judged_on(self, data: LabelSpace) -> Judge:

@@ -63,8 +63,12 @@ class Layout:
     def unpack(self, rows: Tensor) -> Outputs:
         """Inverse of :meth:`pack`."""
         lengths = [shape.numel() * dtype.itemsize for shape, dtype in self.parts.values()]
-        pieces = zip(self.parts.items(), rows.split(lengths, dim=1), strict=True)
-        return {name: row.clone().view(dtype).unflatten(1, shape) for (name, (shape, dtype)), row in pieces}
+        # Copies, since bytes are only read as other numbers from where such numbers may lie.
+        pieces = [piece.clone(memory_format=torch.contiguous_format) for piece in rows.split(lengths, dim=1)]
+        return {
+            name: piece.view(dtype).unflatten(1, shape)
+            for (name, (shape, dtype)), piece in zip(self.parts.items(), pieces, strict=True)
+        }
 
 
 class KeptSet(Dataset[Batch]):

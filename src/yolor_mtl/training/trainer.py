@@ -112,8 +112,11 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     _announce(console, model, data, held_out, sampler.schedule, out)
     if config.accumulate > 1:
         console.print(f"{config.accumulate} of these make one step of the optimiser, {steps} an epoch")
-    if config.keep_features and world == 1 and (task := lone_reader(model, freezer, _pipelines(config))):
-        loader = _kept(config, model, task, data, sampler, module, out, console) or loader
+    if config.keep_features and world == 1 and (reader := lone_reader(model, freezer, _pipelines(config))):
+        loader = _kept(config, model, reader, data, sampler, module, out, console) or loader
+    for task in learning:
+        if task.study is not None:
+            task.study(found for index in range(len(data)) if (found := data.annotations(index).captions))
     average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
     recorder = Recorder(model, out, {"data": str(config.data)}, average, bool(config.resume))
     stopper = Stopper(recorder.save_state)

@@ -47,7 +47,7 @@ def _head(seed: int = 0) -> CaptionHead:
 
 def _memory(head: CaptionHead, pictures: int) -> Tensor:
     with torch.inference_mode():
-        return head.remember({"p5": torch.randn(pictures, 6, 2, 3)}, {})
+        return head.remember({"p5": torch.randn(pictures, 6, 2, 3)})
 
 
 def _next(head: CaptionHead, memory: Tensor, written: list[int]) -> Tensor:

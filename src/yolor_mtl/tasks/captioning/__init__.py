@@ -21,6 +21,7 @@ from yolor_mtl.tasks.captioning.objects import ObjectTokens
 from yolor_mtl.tasks.captioning.pre_norm import SumLayer
 from yolor_mtl.tasks.captioning.region_head import RegionCaptionHead
 from yolor_mtl.tasks.captioning.results import read_captions
+from yolor_mtl.tasks.captioning.self_critical import SelfCriticalLoss
 from yolor_mtl.tasks.captioning.show import CaptionShow
 from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
 from yolor_mtl.tasks.captioning.truth import caption_truth
@@ -115,6 +116,9 @@ class CaptioningConfig:
         output: channels of layers between the decoder and the words; usually none.
         tied: the output uses the embedding's weights.
         smoothing: label smoothing.
+        reward: ``none`` learns the references word by word; ``cider`` makes captions that score well likelier, which
+            is meant for a decoder that can write already, see :class:`SelfCriticalLoss`.
+        samples: captions that are drawn of each picture for ``reward``.
         implicit: implicit knowledge before and after the output.
         weights: factors of the loss terms.
         view: the augmentation it trains on; the paper's rule is the weak one.
@@ -136,10 +140,14 @@ class CaptioningConfig:
     output: list[int] = field(default_factory=list)
     tied: bool = False
     smoothing: float = 0.0
+    reward: str = "none"
+    samples: int = 5
     implicit: bool = True
     weights: dict[str, float] = field(default_factory=lambda: {"words": 1.0})
     view: str = "language"
 
+
+REWARDS = ("none", "cider")
 
 WEAK = "train the captions on the weak view with captioning.view=language"
 
@@ -278,13 +286,16 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
     kind, search = _kind(config), config.search
     head = kind.make(config, infos, slots, len(space.things))
     limit = config.max_tokens - 1
+    loss = _loss(config, head, tokenizer)
+    view = view_named(config.view, "captioning.view")
     return Task(
         name="captioning",
         features=_features(config),
         reads=kind.reads(config, space),
         head=head,
-        labels=CaptionLabels(tokenizer, config.max_tokens, view_named(config.view, "captioning.view")),
-        loss=CaptionLoss(config.smoothing),
+        labels=CaptionLabels(tokenizer, config.max_tokens, view, loss.reads),
+        loss=loss,
+        study=loss.study if isinstance(loss, SelfCriticalLoss) else None,
         weights=dict(config.weights),
         decode=CaptionDecode(
             head,
@@ -296,6 +307,19 @@ def _build(config: CaptioningConfig, space: LabelSpace, infos: Mapping[str, Feat
         show=CaptionShow(),
         relies=dict.fromkeys((Meaning.WHOLE, Meaning.COLOURS), WEAK),
     )
+
+
+def _loss(
+    config: CaptioningConfig, head: CaptionHead | RegionCaptionHead, tokenizer: CaptionTokenizer
+) -> CaptionLoss | SelfCriticalLoss:
+    if config.reward not in REWARDS:
+        known = f"{nearest(config.reward, REWARDS)}; there are: {', '.join(REWARDS)}"
+        raise UserError(f"unknown captioning.reward={config.reward!r}{known}")
+    if config.reward == "none":
+        return CaptionLoss(config.smoothing)
+    if config.samples < 2:
+        raise UserError(f"captioning.samples={config.samples}; 2 is the least, since one is judged by the others")
+    return SelfCriticalLoss(head, tokenizer, config.samples, config.max_tokens - 1)
 
 
 def _among(config: CaptioningConfig, names: Collection[str]) -> CaptioningConfig:

@@ -117,6 +117,51 @@ def generate(
     return beams.best(max_tokens)
 
 
+@torch.no_grad()
+def sample(
+    writer: Writer,
+    memory: Mapping[str, Tensor],
+    *,
+    words: int,
+    count: int,
+    max_tokens: int,
+    never: Sequence[int] = (PAD, UNK, START),
+) -> Tensor:
+    """Draws captions word by word, each with the probability that the writer gives it.
+
+    A caption has at least one word; tokens without a word, and slots beyond the vocabulary, are never drawn.
+
+    Args:
+        writer: the caption head.
+        memory: what it writes from, by name, B rows each.
+        words: size of the vocabulary, special tokens included.
+        count: captions of each picture, K.
+        max_tokens: greatest number of words, the end not included.
+        never: tokens without a word.
+
+    Returns:
+        (B * K, T) int64, the captions of a picture one after the other; with the end where there was room, then
+        padding.
+    """
+    rows = next(iter(memory.values()))
+    cache = writer.start({name: value.repeat_interleave(count, dim=0) for name, value in memory.items()})
+    last = torch.full((len(rows) * count,), START, device=rows.device)
+    forbidden = torch.tensor(list(never), dtype=torch.int64, device=rows.device)
+    done = torch.zeros_like(last, dtype=torch.bool)
+    drawn: list[Tensor] = []
+    for place in range(max_tokens):
+        logits, cache, _ = writer.step(last, cache)
+        logits = logits[:, :words].float().index_fill(1, forbidden, -torch.inf)
+        if place == 0:
+            logits[:, END] = -torch.inf
+        last = torch.multinomial(logits.softmax(-1), 1)[:, 0].masked_fill(done, PAD)
+        drawn.append(last)
+        done |= last == END
+        if bool(done.all()):
+            break
+    return torch.stack(drawn, dim=1)
+
+
 class _Beams:
     """The captions under consideration: B pictures, W beams each."""
 

@@ -121,20 +121,25 @@ class CaptionHead(Gleaner):
         return gleaned if self.objects is None else gleaned | self.objects.glean(features, read["detection"])
 
     def tell(self, gleaned: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> Outputs:
-        """The memory, and logits under teacher forcing.
+        """The memory of what :meth:`glean` gave, and what :meth:`say` says of ``inputs`` with ``tokens``."""
+        out = {"memory": self.remember(gleaned)}
+        if inputs is None or "tokens" not in inputs:
+            return out
+        return {**out, "logits": self.say(out, inputs)}
+
+    def say(self, memory: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
+        """Logits (N, T - 1, V) of each next word.
 
         Args:
-            gleaned: what :meth:`glean` gave.
+            memory: ``memory`` (R, S, d).
             inputs: ``tokens`` (N, T) int64 and ``image`` (N,) int64, the row each caption belongs to.
         """
-        memory = self.remember(gleaned)
-        if inputs is None or "tokens" not in inputs:
-            return {"memory": memory}
-        tokens, groups = inputs["tokens"][:, :-1], Groups(inputs["image"], len(memory))
+        cells = memory["memory"]
+        tokens, groups = inputs["tokens"][:, :-1], Groups(inputs["image"], len(cells))
         x = self.dropout(self.embedding(tokens) + self.positions[: tokens.shape[1]])
         for layer in self.layers:
-            x = layer(x, *layer.cross_attention.project(memory), groups)  # type: ignore[operator, union-attr]
-        return {"memory": memory, "logits": self.words(x)}
+            x = layer(x, *layer.cross_attention.project(cells), groups)  # type: ignore[operator, union-attr]
+        return self.words(x)
 
     def remember(self, gleaned: Mapping[str, Tensor]) -> Tensor:
         """Features (R, C, H, W) as one sequence (R, S, d) with their places, and objects."""

@@ -19,14 +19,18 @@ class CaptionLabels:
         tokenizer: text to tokens.
         max_tokens: greatest length, start and end included.
         view: the view that trains it; the weak one, since strong augmentation makes captions untrue.
+        name: of the captions among the targets: of ``tokens`` the head says how likely each word is.
     """
 
     view: View
 
-    def __init__(self, tokenizer: CaptionTokenizer, max_tokens: int, view: View = "language") -> None:
+    def __init__(
+        self, tokenizer: CaptionTokenizer, max_tokens: int, view: View = "language", name: str = "tokens"
+    ) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.view = view
+        self.name = name
 
     def labelled(self, annotations: Annotations) -> bool:
         """Whether the image has captions."""
@@ -41,8 +45,8 @@ class CaptionLabels:
         return sample.view == self.view and bool(sample.texts.get("captions"))
 
     def targets(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        """``tokens`` (N, T) int64, padded, of all captions, and ``image`` (N,) int64, the row of each."""
+        """``tokens``, or what they are named, (N, T) int64, padded, and ``image`` (N,) int64, the row of each."""
         texts = [text for sample in samples for text in sample.texts["captions"]]
         image = [row for row, sample in enumerate(samples) for _ in sample.texts["captions"]]
         tokens = self.tokenizer.encode_batch(texts, self.max_tokens)
-        return {"tokens": tokens, "image": torch.tensor(image, dtype=torch.int64)}
+        return {self.name: tokens, "image": torch.tensor(image, dtype=torch.int64)}

@@ -19,6 +19,9 @@ class CaptionLoss:
         smoothing: share of the target spread over all words.
     """
 
+    reads = "tokens"
+    """Name of the references among the targets."""
+
     def __init__(self, smoothing: float = 0.0) -> None:
         self.smoothing = smoothing
 

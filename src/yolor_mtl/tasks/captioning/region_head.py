@@ -151,10 +151,14 @@ class RegionCaptionHead(nn.Module):
         Raises:
             UserError: the outputs read do not fit the features.
         """
-        drop = self.dropout if self.training else 0.0
-        out = self.remember(features, read, drop)
+        out = self.remember(features, read, self.dropout if self.training else 0.0)
         if inputs is None or "tokens" not in inputs:
             return out
+        return {**out, "logits": self.say(out, inputs)}
+
+    def say(self, memory: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
+        """Logits (N, T - 1, V) of each next word, of memories (R, S, d) and (R, K + C, d); ``inputs`` as above."""
+        drop = self.dropout if self.training else 0.0
         tokens, image = inputs["tokens"][:, :-1], inputs["image"]
         length = tokens.shape[1]
         kept = tokens != PAD
@@ -163,11 +167,11 @@ class RegionCaptionHead(nn.Module):
         itself = torch.eye(length, dtype=torch.bool, device=tokens.device)
         visible = (itself | kept[:, None]) & itself.new_ones(length, length).tril()
         x = self.embedding(tokens) + self.positions[1 : length + 1]
-        for layer, grid, regions in self.layered(out):
+        for layer, grid, regions in self.layered(memory):
             seen = ((grid[0][image], grid[1][image]), (regions[0][image], regions[1][image]))
             past = layer.self_attention.project(x)
             x, _ = layer(x, past, *seen, kept[..., None], visible[:, None], drop)
-        return {**out, "logits": self.out(x)}
+        return self.out(x)  # type: ignore[no-any-return]
 
     def remember(self, features: Mapping[str, Tensor], read: Mapping[str, Outputs], drop: float) -> Outputs:
         """The two memories of R pictures; ``drop`` is the share dropped in the encoder."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 Words = Sequence[str]
 Ngrams = Counter[tuple[str, ...]]
@@ -87,22 +88,54 @@ def cider_d(candidates: Sequence[Words], references: Sequence[Sequence[Words]], 
     return math.fsum(scores) / len(scores) if scores else 0.0
 
 
-def cider_d_each(candidates: Sequence[Words], references: Sequence[Sequence[Words]], sigma: float = 6.0) -> list[float]:
-    """CIDEr-D of every caption with its factor 10, document frequencies from ``references``.
+@dataclass(frozen=True)
+class Rarity:
+    """How rare n-grams are among images: the logarithm of all images over those that have one in a reference.
+
+    Attributes:
+        weights: n-gram -> its rarity.
+        unseen: that of all others, which is that of an n-gram of a single image.
+    """
+
+    weights: Mapping[tuple[str, ...], float]
+    unseen: float
+
+    @classmethod
+    def of(cls, references: Iterable[Iterable[Words]]) -> Rarity:
+        """The rarities among images with these references; n-grams of a single image are not kept."""
+        frequency: Counter[tuple[str, ...]] = Counter()
+        images = 0
+        for group in references:
+            images += 1
+            frequency.update({key for words in group for order in ngrams(words) for key in order})
+        unseen = math.log(max(images, 1))
+        return cls({key: unseen - math.log(count) for key, count in frequency.items() if count > 1}, unseen)
+
+
+def cider_d_each(
+    candidates: Sequence[Words],
+    references: Sequence[Sequence[Words]],
+    sigma: float = 6.0,
+    rarity: Rarity | None = None,
+) -> list[float]:
+    """CIDEr-D of every caption with its factor 10.
 
     Of a single image it is 0: every n-gram occurs in every image, so none has a weight.
-    """
-    grams = [[ngrams(words) for words in group] for group in references]
-    frequency: Counter[tuple[str, ...]] = Counter()
-    for group in grams:
-        frequency.update({key for counts in group for order in counts for key in order})
-    images = math.log(max(len(references), 1))
-    rarity = {key: images - math.log(count) for key, count in frequency.items()}
 
+    Args:
+        candidates: the captions.
+        references: of each caption.
+        sigma: of the penalty for another length.
+        rarity: document frequencies; those of ``references`` by default.
+    """
+    rarity = Rarity.of(references) if rarity is None else rarity
     scores = []
-    for candidate, group in zip(candidates, grams, strict=True):
-        own = _Vector(ngrams(candidate), rarity, images)
-        similar = [own.similarity(_Vector(counts, rarity, images), sigma) for counts in group]
+    vectors: dict[int, list[_Vector]] = {}  # several captions may share their references
+    for candidate, group in zip(candidates, references, strict=True):
+        if id(group) not in vectors:
+            vectors[id(group)] = [_Vector(ngrams(words), rarity) for words in group]
+        own = _Vector(ngrams(candidate), rarity)
+        similar = [own.similarity(other, sigma) for other in vectors[id(group)]]
         scores.append(10 * math.fsum(similar) / len(similar))
     return scores
 
@@ -110,8 +143,10 @@ def cider_d_each(candidates: Sequence[Words], references: Sequence[Sequence[Word
 class _Vector:
     """A caption's n-grams weighted by how rare they are among the images."""
 
-    def __init__(self, counts: tuple[Ngrams, ...], rarity: dict[tuple[str, ...], float], unseen: float) -> None:
-        self.weights = [{key: n * rarity.get(key, unseen) for key, n in order.items()} for order in counts]
+    def __init__(self, counts: tuple[Ngrams, ...], rarity: Rarity) -> None:
+        self.weights = [
+            {key: n * rarity.weights.get(key, rarity.unseen) for key, n in order.items()} for order in counts
+        ]
         self.norms = [math.sqrt(sum(weight * weight for weight in order.values())) for order in self.weights]
         self.length = counts[1].total()  # in bigrams, as COCO's evaluation measures it
 
