@@ -207,6 +207,26 @@ def save_model(
     save_weights(path, model.network.state_dict() if state is None else state, metadata, dtype)
 
 
+def stored_row(metadata: Mapping[str, str], path: Path) -> tuple[ModelConfig, LabelSpace]:
+    """The network and the classes of weights that :func:`save_model` wrote.
+
+    Args:
+        metadata: theirs.
+        path: where they are, for messages.
+
+    Raises:
+        UserError: the metadata does not say, or knows other tasks and keys.
+    """
+    try:
+        row = dict(json.loads(metadata["config"]))
+        space = LabelSpace.from_json(metadata["label_space"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: its metadata is incomplete ({error}); write it anew with train") from error
+    config = fill(ModelConfig, row, where=str(path))
+    _check_blocks(config, str(path))
+    return config, space
+
+
 def load_model(path: Path, only: Sequence[str] = ()) -> Model:
     """A model from weights that :func:`save_model` wrote, in evaluation mode.
 
@@ -218,13 +238,7 @@ def load_model(path: Path, only: Sequence[str] = ()) -> Model:
         UserError: the file is missing, cut off, foreign, or does not fit its own configuration.
     """
     state, metadata = read_weights(path)
-    try:
-        row = dict(json.loads(metadata["config"]))
-        space = LabelSpace.from_json(metadata["label_space"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: its metadata is incomplete ({error}); write it anew with train") from error
-    config = fill(ModelConfig, row, where=str(path))
-    _check_blocks(config, str(path))
+    config, space = stored_row(metadata, path)
     model = build_model(config, space, only, helped=True)
     if only:
         # The other heads are left, and the parts of the trunk that nobody but they read.

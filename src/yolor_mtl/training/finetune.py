@@ -6,21 +6,27 @@ taken over; what has no equal in the weights begins anew, and is named.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from yolor_mtl.build import Model, ModelConfig, build_model, learn_space, model_config, possible_tasks
-from yolor_mtl.config import fill
+from yolor_mtl.build import (
+    Model,
+    ModelConfig,
+    build_model,
+    learn_space,
+    model_config,
+    possible_tasks,
+    stored_row,
+)
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.models.weights import read_weights
-from yolor_mtl.records import Category, LabelSpace, UserError
+from yolor_mtl.records import Category, LabelSpace
 from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
+from yolor_mtl.training.config import TrainConfig
 
 
 @dataclass
@@ -98,7 +104,7 @@ LISTINGS: tuple[Listing, ...] = (
 """The lists that differ between data sets."""
 
 
-def fine_tuned(weights: Path, data: CocoDataset, config: Any) -> tuple[Model, list[str]]:
+def fine_tuned(weights: Path, data: CocoDataset, config: TrainConfig) -> tuple[Model, list[str]]:
     """A network for the data that starts from weights.
 
     The weights bring the network; ``config.network`` changes it, and tasks that it lacks come from ``config.model``.
@@ -107,7 +113,7 @@ def fine_tuned(weights: Path, data: CocoDataset, config: Any) -> tuple[Model, li
     Args:
         weights: the ``.safetensors`` file.
         data: what it is going to be trained on.
-        config: a :class:`yolor_mtl.training.config.TrainConfig`.
+        config: of the training.
 
     Returns:
         The network, and what to say about it.
@@ -131,20 +137,7 @@ def fine_tuned(weights: Path, data: CocoDataset, config: Any) -> tuple[Model, li
     return model, [f"{weights.name}: {line}" for line in said]
 
 
-def stored_row(metadata: Mapping[str, str], path: Path) -> tuple[ModelConfig, LabelSpace]:
-    """The network and the classes of weights.
-
-    Raises:
-        UserError: they do not say.
-    """
-    try:
-        row = fill(ModelConfig, dict(json.loads(metadata["config"])), where=str(path))
-        return row, LabelSpace.from_json(metadata["label_space"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: its metadata is incomplete ({error}); write it anew with train") from error
-
-
-def changed_row(row: ModelConfig, config: Any) -> ModelConfig:
+def changed_row(row: ModelConfig, config: TrainConfig) -> ModelConfig:
     """A stored row with ``config.network``'s changes, and from ``config.model`` the asked tasks that it lacks."""
     asked = model_config(config.model, config.network)
     tasks = {name: {**block, **config.network.get(name, {})} for name, block in row.tasks.items()}
