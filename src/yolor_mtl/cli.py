@@ -57,6 +57,12 @@ VERBS: Mapping[str, Verb] = {
     "predict": Verb(
         "predict", "predict", ("commands.predict", "PredictConfig"), "yolor-mtl predict model=runs/demo source=photos/"
     ),
+    "diagnose": Verb(
+        "diagnose",
+        "diagnose",
+        ("commands.diagnose", "DiagnoseConfig"),
+        "yolor-mtl diagnose model=runs/demo data=scenes images=200",
+    ),
     "convert": Verb(
         "convert",
         "convert",
