@@ -59,7 +59,7 @@ def test_it_learnt(scenes: Path) -> None:
     """Far below what 200 scenes give, for 16 are few; far above what an untrained network gives."""
     predictor = Predictor(load_weights("scenes-nano", []))
     scores = evaluate(predictor, open_coco(scenes, ["val"], cache=False), workers=0).scores
-    least = {"box/AP": 0.45, "mask/AP": 0.3, "semantic/mIoU": 0.5, "panoptic/PQ": 0.45, "caption/CIDEr": 0.7}
+    least = {"box/AP": 0.45, "mask/AP": 0.3, "semantic/mIoU": 0.5, "panoptic/PQ": 0.45, "caption/CIDEr": 1.4}
     assert {key: scores[key] for key, value in least.items() if scores[key] < value} == {}
 
 
