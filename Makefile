@@ -6,7 +6,7 @@ minutes ?= 8
 MINUTES ?= $(minutes)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: venv demo test lint bench clean
+.PHONY: venv demo test torture lint bench clean
 
 venv: $(VENV)/.ready
 
@@ -22,6 +22,9 @@ demo: venv
 
 test: venv
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+torture: venv
+	$(BIN)/python -m pytest -m torture
 
 lint: venv
 	$(BIN)/ruff check .

@@ -11,11 +11,13 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from yolor_mtl.build import Model, build_model, learn_space, model_config
 from yolor_mtl.config import fill, parse_assignments
@@ -70,8 +72,12 @@ def step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, half: boo
         outputs = {}
         for task in model.tasks:
             if task.head is not None:
-                seen = {name: shared[name].index_select(0, batch.rows[task.name]) for name in task.features}
-                outputs[task.name] = task.head(seen, {}, batch.targets[task.name])
+                rows = batch.rows[task.name]
+                # What a head reads is worked out for its own rows, as the network does.
+                read = {
+                    name: network.heads[name](_rows(shared, network.features[name], rows), {}) for name in task.reads
+                }
+                outputs[task.name] = task.head(_rows(shared, task.features, rows), read, batch.targets[task.name])
                 watch.tick(f"forward: {task.name}")
         losses: dict[str, LossOutput] = {}
         for task in model.tasks:
@@ -86,6 +92,10 @@ def step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, half: boo
     optimizer.step()
     optimizer.zero_grad()
     watch.tick("optimiser")
+
+
+def _rows(shared: Mapping[str, Tensor], names: Iterable[str], rows: Tensor) -> dict[str, Tensor]:
+    return {name: shared[name].index_select(0, rows) for name in names}
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """``yolor-mtl train`` and ``demo`` as a user starts them."""
 
+import itertools
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import runs
+import torch
 
 from yolor_mtl.tasks.semantic.loss import SoftmaxLoss
 from yolor_mtl.training.history import read_rows
@@ -52,18 +54,37 @@ def test_demo(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number(
     command: runs.Command, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = SoftmaxLoss.__call__
+    plain, out, calls = SoftmaxLoss.__call__, tmp_path / "run", itertools.count()
 
     def broken(self, out, targets, used):
         answer = plain(self, out, targets, used)
-        return type(answer)({name: (value * float("nan"), count) for name, (value, count) in answer.terms.items()})
+        factor = float("nan") if next(calls) == 2 else 1.0
+        return type(answer)({name: (value * factor, count) for name, (value, count) in answer.terms.items()})
 
     monkeypatch.setattr(SoftmaxLoss, "__call__", broken)
-    said = command("train", *runs.words(data=scenes, out=tmp_path / "run", epochs=1))
+    said = command("train", *runs.words(data=scenes, out=out, epochs=1, seed=5))
     assert said.code == 3
-    assert "semantic/cross_entropy is nan" in said.err
+    for part in ("semantic/cross_entropy is nan at step 2", f"{out / 'diverged.pt'}", f"resume={out}"):
+        assert part in said.err
     assert "Traceback" not in said.err
-    assert (tmp_path / "run" / "last.ckpt").is_file()
+    kept = torch.load(out / "diverged.pt", weights_only=True)
+    assert (kept["step"], kept["epoch"], kept["place"], kept["seed"]) == (2, 0, 2, 5)
+    assert kept["images"].shape == (4, 3, 64, 64)
+    assert kept["rows"].keys() == kept["targets"].keys() == {"detection", "instance", "semantic", "captioning"}
+    assert len(kept["paths"]) == 4
+    assert all(Path(path).is_file() for path in kept["paths"])
+    state = torch.load(out / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 2
+    assert all(tensor.isfinite().all() for tensor in state["current_model_state"].values())
+    assert command("train", f"resume={out}", "plots=0").code == 0  # the third call alone was broken
+
+
+def test_nothing_whole_to_go_on_from(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
+    for name in ("last.ckpt", "last.previous.ckpt"):
+        (tmp_path / name).write_bytes(b"broken")
+    said = command("train", *runs.words(data=scenes, resume=tmp_path))
+    told = [f"{tmp_path / name}: not a whole checkpoint" for name in ("last.ckpt", "last.previous.ckpt")]
+    runs.refused(said, *told, "Remedy: start anew")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

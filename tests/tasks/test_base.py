@@ -61,7 +61,7 @@ def test_total() -> None:
     # 10 * 6 / 3, and 5 / 1: a count below one divides by one.
     assert total.item() == 25
     assert {name: part.item() for name, part in parts.items()} == {"a/x": 20, "a/y": 5}
-    assert total_loss(tasks, losses, lambda count: count * 2)[0].item() == 15
+    assert total_loss(tasks, losses, {"a/x": 6.0, "a/y": 1.0})[0].item() == 15
     assert total_loss(tasks, {})[0].item() == 0
 
 

@@ -1,4 +1,4 @@
-"""Losses by task, and stopping between two steps."""
+"""Losses by task, states in time, and stopping between two steps."""
 
 import os
 import signal
@@ -9,7 +9,8 @@ import tiny
 import torch
 
 from yolor_mtl.build import ModelConfig, build_model
-from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper, task_sums
+from yolor_mtl.training import callbacks
+from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper, sound, task_sums
 from yolor_mtl.training.config import TrainConfig
 from yolor_mtl.training.module import DivergedError, JointStep
 from yolor_mtl.training.plan import Plan
@@ -31,6 +32,12 @@ def module(model):
 
 def trainer(step):
     return SimpleNamespace(global_step=step, should_stop=False)
+
+
+def saving(module, save=lambda path: path.write_text("state"), **more):
+    """Of Lightning's trainer, what it takes to save a state."""
+    alone = {"world_size": 1, "is_global_zero": True, "lightning_module": module, "save_checkpoint": save}
+    return SimpleNamespace(**{**alone, **more})
 
 
 def test_stops_at_the_end_of_the_plan(module):
@@ -57,7 +64,7 @@ def test_a_row_is_the_mean_of_its_step(module, tmp_path, monkeypatch):
     module._trainer = SimpleNamespace(num_training_batches=4)
     logged = {}
     monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: value}))
-    recorder = Recorder(None, tmp_path, {}, None, resume=False, interval=1)
+    recorder = Recorder(None, tmp_path, {}, None, interval=1)
     running = SimpleNamespace(global_step=0, optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
     batches = [{"a/x": 1.0, "a/y": 2.0}, {"a/x": 3.0, "b/z": 5.0}, {"b/z": 7.0}, {}]
     for place, parts in enumerate(batches):
@@ -88,13 +95,12 @@ def test_a_signal_saves_and_stops_and_handlers_come_back(module):
     [(DivergedError("x"), True, True), (DivergedError("x"), False, False), (ValueError("x"), True, False)],
 )
 def test_diverged_keeps_the_state_of_sound_weights(tmp_path, model, module, error, sound, kept):
-    recorder = Recorder(model, tmp_path, {}, None, resume=False)
+    recorder = Recorder(model, tmp_path, {}, None)
     parameter = next(module.parameters())
     before = parameter.detach().clone()
     if not sound:
         parameter.data.fill_(float("nan"))
-    saving = SimpleNamespace(world_size=1, save_checkpoint=lambda path: path.write_text("state"))
-    recorder.on_exception(saving, module, error)
+    recorder.on_exception(saving(module), module, error)
     assert (tmp_path / "last.ckpt").is_file() == kept
     parameter.data.copy_(before)
     assert torch.isfinite(parameter).all()
@@ -107,15 +113,82 @@ def test_a_state_that_cannot_be_written_leaves_the_last_one(module, tmp_path):
         path.write_text("cut o")
         raise OSError(28, "No space left on device")
 
-    recorder = Recorder(None, tmp_path, {}, None, resume=False)
+    recorder = Recorder(None, tmp_path, {}, None)
     with pytest.raises(OSError, match="No space"):
-        recorder.save_state(SimpleNamespace(world_size=1, save_checkpoint=full_disk))
+        recorder.save_state(saving(module, full_disk))
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
     assert (tmp_path / "last.ckpt").read_text() == "whole"
 
 
+def test_an_epoch_that_ends_without_numbers_is_told_and_not_kept(model, module, tmp_path):
+    recorder, parameter = Recorder(model, tmp_path, {}, None), next(module.parameters())
+    before = parameter.detach().clone()
+    parameter.data.fill_(float("inf"))
+    with pytest.raises(DivergedError, match="no longer numbers after step 8"):
+        recorder.on_train_epoch_end(saving(module, global_step=8), module)
+    assert not list(tmp_path.iterdir())
+    parameter.data.copy_(before)
+    recorder.on_train_epoch_end(saving(module, global_step=8), module)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_what_is_sound():
+    layer = torch.nn.BatchNorm1d(2)
+    layer.register_buffer("mask", torch.tensor([0.0, float("-inf")]))  # as attention has them
+    assert sound(layer)
+    layer.running_mean[0] = float("nan")  # of a batch that was no number; no parameter shows it
+    assert not sound(layer)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "passed", "batch", "due"),
+    [(10, 599, 0, False), (10, 600, 0, True), (10, 600, 4, False), (0, 9999, 0, False), (0.5, 30, 3, True)],
+    ids=["too early", "in time", "the epoch's end saves", "never", "half a minute"],
+)
+def test_a_state_inside_an_epoch(tmp_path, monkeypatch, minutes, passed, batch, due):
+    now = [1000.0]
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    recorder = Recorder(None, tmp_path, {}, None, save_every=minutes)
+    now[0] += passed
+    assert recorder._due(SimpleNamespace(world_size=1, num_training_batches=5), batch) == due
+
+
+def test_processes_agree_on_a_state(tmp_path):
+    asked = []
+    strategy = SimpleNamespace(reduce_boolean_decision=lambda late, all: asked.append((late, all)) or True)
+    recorder = Recorder(None, tmp_path, {}, None, save_every=10)
+    several = SimpleNamespace(world_size=2, num_training_batches=50, strategy=strategy)
+    due = [recorder._due(SimpleNamespace(**vars(several), global_step=step), step) for step in range(4, 11)]
+    assert due == [False, True, False, False, False, False, True]
+    assert asked == [(False, False)] * 2  # another one is late
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_process_alone_writes_tables(tmp_path, monkeypatch, rank):
+    monkeypatch.setattr(callbacks, "rank_and_world", lambda: (rank, 2))
+    recorder = Recorder(None, tmp_path, {}, None)
+    monkeypatch.undo()  # as Lightning clears the environment when it is done
+    recorder.losses.rows = recorder.metrics.rows = [{"step": 5}]
+    recorder.write()
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["losses.csv", "metrics.csv"][: 2 - 2 * rank]
+
+
+def test_the_records_go_on_where_the_state_was_kept(module, tmp_path):
+    recorder = Recorder(None, tmp_path, {}, None)
+    recorder.best, recorder._sums, recorder._steps = 0.12345678901, {"a/x": 3.5}, {"a/x": 2}
+    kept = recorder.state_dict()
+    recorder.metrics.rows = [{"step": 5, "fitness": 0.12345678901}, {"step": 10, "fitness": 0.9}]
+    recorder.metrics.write()
+    resumed = Recorder(None, tmp_path, {}, None, tmp_path / "last.ckpt")
+    assert resumed.best == 0.9  # from a validation after the state
+    resumed.load_state_dict(kept)
+    resumed.on_train_start(trainer(5), module)
+    assert (resumed.best, resumed._sums, resumed._steps) == (0.12345678901, {"a/x": 3.5}, {"a/x": 2})
+    assert [row["step"] for row in resumed.metrics.rows] == [5]
+
+
 def test_what_was_written_after_the_last_state_is_dropped(module, tmp_path):
-    recorder = Recorder(None, tmp_path, {}, None, resume=False)
+    recorder = Recorder(None, tmp_path, {}, None)
     recorder.losses.rows = [{"step": 1}, {"step": 5}, {"step": 10}]
     recorder.metrics.rows = [{"step": 5, "epoch": 1}, {"step": 10, "epoch": 2}]
     recorder.on_train_start(trainer(5), module)

@@ -58,6 +58,8 @@ def test_words_in_any_case() -> None:
         ({"lr": 0}, ["lr=0"]),
         ({"ema": 1.0}, ["ema=1.0"]),
         ({"accumulate": 0}, ["accumulate=0", "1"]),
+        ({"save_every": -1}, ["save_every=-1", "0"]),
+        ({"samples": -1}, ["samples=-1", "0"]),
         ({"momentum": 1}, ["momentum=1", "excluded"]),
         ({"flat": 1.0}, ["flat=1.0", "excluded"]),
         ({"optimizer": "adam"}, ["optimizer=adam", "did you mean 'adamw'", "sgd"]),

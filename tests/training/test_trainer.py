@@ -1,14 +1,17 @@
 """Whole trainings of a tiny network: what they leave, that they repeat, go on, and start from other weights."""
 
+import io
 import json
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import runs
 import torch
+from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -16,8 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from yolor_mtl.config import fill, read_yaml
 from yolor_mtl.records import UserError
 from yolor_mtl.training.callbacks import Recorder
-from yolor_mtl.training.config import TrainConfig
+from yolor_mtl.training.checkpoint import LAST, PREVIOUS, States
+from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
+from yolor_mtl.training.trainer import train
 
 TERMS = {
     "loss/detection/class",
@@ -75,7 +80,9 @@ def test_what_it_leaves(trained: Path, scenes: Path) -> None:
     assert all(math.isfinite(value) for row in rows for value in row.values())
     losses = read_rows(trained / "losses.csv")
     assert losses[0].keys() == {"step", "seconds", "lr", "detection", "instance", "semantic", "captioning"}
-    assert torch.load(trained / "last.ckpt", weights_only=True)["global_step"] == 8
+    steps = [torch.load(trained / name, weights_only=True)["global_step"] for name in (LAST, PREVIOUS)]
+    assert steps == [8, 4]
+    assert sorted(path.name for path in (trained / "samples").iterdir()) == ["epoch-0001.jpg", "epoch-0002.jpg"]
     assert "<svg" in (trained / "report.html").read_text(encoding="utf-8")
     assert json.loads((trained / "val" / "metrics.json").read_text())["protocol"]["pictures"] == 4
 
@@ -85,6 +92,7 @@ def test_tensorboard(trained: Path) -> None:
     events.Reload()
     assert {"train/detection/box", "train/lr", "fitness", "box/AP"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("fitness")] == [4, 8]
+    assert [event.step for event in events.Images("samples")] == [4, 8]
 
 
 def test_best_holds_the_averaged_weights(scenes: Path, tmp_path: Path) -> None:
@@ -126,9 +134,9 @@ def test_resume_after_ctrl_c_is_exact(
     assert resumed.exit_code == 0
     assert resumed.out == stopped.out
     assert_same(whole, resumed.out)
-    # The mean losses of an epoch start anew, and one that ended with Ctrl-C in its last step has no row of its own.
+    # An epoch that ended with Ctrl-C in its last step has no row of its own: its losses are in the next one's mean.
     last, expected = (
-        {key: value for key, value in runs.rows(run)[-1].items() if not key.startswith("loss/")}
+        {key: value for key, value in runs.rows(run)[-1].items() if step == 6 or not key.startswith("loss/")}
         for run in (resumed.out, whole)
     )
     assert last == expected
@@ -228,6 +236,38 @@ def test_resume_by_checkpoint_with_more_epochs(trained: Path, scenes: Path, tmp_
     assert [row["step"] for row in runs.rows(run)] == [4, 8, 12]
 
 
+def test_resume_from_the_state_before_a_broken_one(trained: Path, scenes: Path, tmp_path: Path) -> None:
+    run, said = tmp_path / "run", io.StringIO()
+    shutil.copytree(trained, run)
+    whole = (run / LAST).read_bytes()
+    (run / LAST).write_bytes(whole[: len(whole) // 2])
+    train(train_config({"resume": str(run)}), scenes, Console(file=said, width=300))
+    assert f"{run / LAST}: not a whole checkpoint" in said.getvalue()
+    assert f"going on from {run / PREVIOUS}" in said.getvalue()
+    assert_same(trained, run)
+    assert runs.rows(run) == runs.rows(trained)
+    for name, tensor in load_file(trained / "best.safetensors").items():
+        assert torch.equal(load_file(run / "best.safetensors")[name], tensor)
+
+
+def test_states_inside_an_epoch(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    save = States.save
+
+    def watch(self, trainer):
+        saved.append(trainer.global_step)
+        save(self, trainer)
+
+    monkeypatch.setattr(States, "save", watch)
+    keys = {"epochs": 2, "tasks": ["semantic"], "val_batches": 1, "samples": 0}
+    out = runs.run_training(scenes, tmp_path / "run", save_every=1e-6, **keys).out
+    assert saved == [1, 2, 3, 4, 5, 6]  # two epochs of three steps
+    assert not (out / "samples").exists()
+    saved.clear()
+    runs.run_training(scenes, tmp_path / "other", save_every=0, **keys)
+    assert saved == [3, 6]
+
+
 def test_time_ends_it_with_a_validation(scenes: Path, tmp_path: Path) -> None:
     result = runs.run_training(scenes, tmp_path / "run", epochs=1000, minutes=0.02)
     last = read_rows(result.out / "metrics.csv")[-1]
@@ -249,14 +289,17 @@ def test_weights_start_a_training(trained: Path, scenes: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("keys", "parts"),
     [
-        ({"resume": "{tmp}/nothing"}, ["no", "last.ckpt", "first epoch"]),
+        ({"resume": "{tmp}/nothing"}, ["nothing/last.ckpt: there is no such file", "first epoch"]),
         ({"resume": "{tmp}/cut.ckpt"}, ["cut.ckpt", "not a whole checkpoint"]),
         ({"weights": "{tmp}/absent.safetensors"}, ["no weights file", "absent.safetensors"]),
         ({"out": "{trained}"}, ["earlier run", "resume="]),
+        ({"out": "{tmp}/half"}, ["earlier run", "resume="]),
     ],
 )
 def test_refused(scenes: Path, trained: Path, tmp_path: Path, keys: dict[str, str], parts: list[str]) -> None:
     (tmp_path / "cut.ckpt").write_bytes((trained / "last.ckpt").read_bytes()[:5000])
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / PREVIOUS).touch()
     given = {key: value.format(tmp=tmp_path, trained=trained) for key, value in keys.items()}
     with pytest.raises(UserError) as caught:
         runs.run_training(scenes, **{"out": str(tmp_path / "run"), **given})

@@ -13,6 +13,7 @@ from yolor_mtl.commands.scoring import Rival, build_report, load_rival, print_be
 from yolor_mtl.config import parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
@@ -74,7 +75,8 @@ def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int
     result = run_training(config, root, console)
     failures = dict(result.failures)
     if result.exit_code in (0, 1):
-        failures |= _report(config, result, root, console, rival)
+        with process_group():
+            failures |= _report(config, result, root, console, rival)
     else:
         kept = (result.out / "last.ckpt").is_file()
         hint = f"the state is kept, go on with resume={result.out}" if kept else "before the first state was kept"
@@ -86,17 +88,21 @@ def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int
 def _report(
     config: TrainConfig, result: TrainResult, root: Path, console: Console, rival: Predictor | None
 ) -> dict[str, str]:
-    """Scores of the best weights and ``report.html``; what could not be read."""
+    """Scores of the best weights and ``report.html``, which the first process writes; what could not be read."""
+    leads = rank_and_world()[0] == 0
     weights = result.out / "best.safetensors"
     predictor = make_predictor(str(weights), None, config.device, config.half, 0)
     dataset = open_coco(root, split_names(config.val))
     evaluation = run_evaluation(predictor, dataset, console, batch=config.batch, workers=config.workers)
-    evaluation.write(result.out / "val")
+    if leads:
+        evaluation.write(result.out / "val")
     rivals = []
     if rival:
         console.print(f"the same pictures by {config.beside}, to compare with", highlight=False)
         scored = run_evaluation(rival, dataset, console, batch=config.batch, workers=config.workers)
         rivals = [Rival(config.beside, rival, scored)]
+    if not leads:
+        return evaluation.failures
     losses, metrics = (read_rows(result.out / name) for name in ("losses.csv", "metrics.csv"))
     facts = [
         ("network", config.model),

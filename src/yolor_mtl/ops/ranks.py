@@ -68,6 +68,11 @@ def process_group() -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def peer_lost(error: Exception) -> bool:
+    """Whether an error says that another process is gone: NCCL has a kind of its own, gloo says it in words."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
 def gather(value: T) -> list[T]:
     """Every process's value, by rank; its own alone where there is one process. The values are pickled."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:

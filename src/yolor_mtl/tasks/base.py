@@ -301,17 +301,15 @@ def task_losses(
 
 
 def task_totals(
-    tasks: Sequence[Task],
-    losses: Mapping[str, LossOutput],
-    reduce_count: Callable[[Tensor], Tensor] = lambda count: count,
+    tasks: Sequence[Task], losses: Mapping[str, LossOutput], divisors: Mapping[str, float] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Each task's weighted sum of its terms' means, and each weighted term by ``task/term``.
 
     Args:
         tasks: the tasks, for their weights.
         losses: what :func:`task_losses` gave.
-        reduce_count: maps a local count to the divisor; with several processes the mean count over them,
-            so that averaged gradients equal those of one process with the whole batch.
+        divisors: of each term by ``task/term``, by default its count, at least one; with several processes the mean
+            count over them, so that averaged gradients equal those of one process with the whole batch.
 
     Returns:
         Scalar loss of every task that has one, and the detached weighted terms.
@@ -322,19 +320,19 @@ def task_totals(
         if task.name not in losses:
             continue
         for term, (value, count) in losses[task.name].terms.items():
-            part = task.weights.get(term, 1.0) * value / reduce_count(count).clamp(min=1.0)
-            parts[f"{task.name}/{term}"] = part.detach()
+            name = f"{task.name}/{term}"
+            divisor = count.clamp(min=1.0) if divisors is None else divisors[name]
+            part = task.weights.get(term, 1.0) * value / divisor
+            parts[name] = part.detach()
             totals[task.name] = totals[task.name] + part if task.name in totals else part
     return totals, parts
 
 
 def total_loss(
-    tasks: Sequence[Task],
-    losses: Mapping[str, LossOutput],
-    reduce_count: Callable[[Tensor], Tensor] = lambda count: count,
+    tasks: Sequence[Task], losses: Mapping[str, LossOutput], divisors: Mapping[str, float] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Scalar sum of :func:`task_totals` (zero without any loss), and the detached weighted terms."""
-    totals, parts = task_totals(tasks, losses, reduce_count)
+    totals, parts = task_totals(tasks, losses, divisors)
     return sum(totals.values(), torch.zeros(())), parts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,13 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from yolor_mtl.build import Model, save_model
-from yolor_mtl.ops.files import write_atomic
+from yolor_mtl.ops.ranks import rank_and_world
 from yolor_mtl.training.average import MovingAverage
+from yolor_mtl.training.checkpoint import States
 from yolor_mtl.training.history import Row, Table
 from yolor_mtl.training.module import DivergedError, JointStep
 
@@ -32,15 +35,22 @@ def task_sums(parts: Mapping[str, float]) -> dict[str, float]:
     return sums
 
 
+def sound(module: torch.nn.Module) -> bool:
+    """Whether all that was learnt still is a number; other buffers may hold an infinity on purpose."""
+    learnt = all(bool(parameter.isfinite().all()) for parameter in module.parameters())
+    return learnt and not any(bool(buffer.isnan().any()) for buffer in module.buffers())
+
+
 class Recorder(Callback):
-    """Keeps losses and metrics, writes them, and saves weights and state at every validation.
+    """Keeps losses and metrics, writes them, and saves the best weights, and the state as often as it is told.
 
     Args:
         model: what is trained.
         out: the run's folder.
         metadata: further metadata of the weights.
         average: the averaged weights, which are those that were validated.
-        resume: go on with an earlier run's records.
+        resumed: the state of an earlier run to go on from, with its records.
+        save_every: minutes between two states inside an epoch; 0 for none.
         interval: steps between two rows of ``losses.csv``.
     """
 
@@ -50,17 +60,30 @@ class Recorder(Callback):
         out: Path,
         metadata: dict[str, str],
         average: MovingAverage | None,
-        resume: bool,
+        resumed: Path | None = None,
+        save_every: float = 0.0,
         interval: int = 5,
     ) -> None:
         self.model, self.out, self.metadata, self.average, self.interval = model, out, metadata, average, interval
-        self.losses = Table(out / "losses.csv", resume)
-        self.metrics = Table(out / "metrics.csv", resume)
+        self.states, self.save_every = States(out, resumed), save_every
+        self.losses = Table(out / "losses.csv", resumed is not None)
+        self.metrics = Table(out / "metrics.csv", resumed is not None)
         self.best = max((row["fitness"] for row in self.metrics.rows if "fitness" in row), default=-1.0)
         self._sums: Row = {}
         self._steps: dict[str, int] = {}
         self._step: dict[str, list[float]] = {}
         self.validated_step = -1
+        self._saved = time.monotonic()
+        # Asked now: after the training the environment no longer says it.
+        self._first = rank_and_world()[0] == 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a state keeps of the records: the tables are rounded, and hold no sums."""
+        return {"best": self.best, "sums": dict(self._sums), "steps": dict(self._steps)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on where the state was kept; validations after it do not count."""
+        self.best, self._sums, self._steps = state_dict["best"], dict(state_dict["sums"]), dict(state_dict["steps"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drops what a resumed run had written after its last state: those steps are done again."""
@@ -68,18 +91,20 @@ class Recorder(Callback):
             table.rows = [row for row in table.rows if row["step"] <= trainer.global_step]
         if any(row["step"] == trainer.global_step for row in self.metrics.rows):
             self.validated_step = trainer.global_step
+        self._saved = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Adds the batch's loss terms; a task without labels in this batch has no row in the mean."""
+        """Adds the batch's loss terms; a task without labels in this batch has no row in the mean. Saves in time."""
         assert isinstance(pl_module, JointStep)
         for name, value in pl_module.parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-            self._steps[name] = self._steps.get(name, 0) + 1
             self._step.setdefault(name, []).append(value)
         if not pl_module.ends_step(batch_idx):
             return
+        for name, values in self._step.items():
+            self._sums[name] = self._sums.get(name, 0.0) + sum(values)
+            self._steps[name] = self._steps.get(name, 0) + len(values)
         parts = {name: sum(values) / len(values) for name, values in self._step.items()}
         self._step = {}
         if trainer.global_step % self.interval == 0 or not self.losses.rows:
@@ -89,9 +114,23 @@ class Recorder(Callback):
             logged = {f"train/{name}": value for name, value in {**parts, "lr": rate}.items()}
             for name, value in {**logged, **pl_module.balance_weights()}.items():
                 pl_module.log(name, value)
+        if self._due(trainer, batch_idx):
+            self.save_state(trainer)
+
+    def _due(self, trainer: pl.Trainer, batch_idx: int) -> bool:
+        """Whether the last state is so old that there must be one inside the epoch."""
+        # Not after an epoch's last step: who went on from there would leave out its validation.
+        if not self.save_every or batch_idx + 1 >= trainer.num_training_batches:
+            return False
+        late = time.monotonic() - self._saved >= 60 * self.save_every
+        if trainer.world_size > 1:
+            # All processes save together; to ask the others takes time, so it is not done at every step.
+            asked = trainer.global_step % self.interval == 0
+            late = asked and bool(trainer.strategy.reduce_boolean_decision(late, all=False))
+        return late
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A row of ``metrics.csv``, the best weights so far, and the last state."""
+        """A row of ``metrics.csv``, and the best weights so far."""
         assert isinstance(pl_module, JointStep)
         self.validated_step = trainer.global_step
         means = {f"loss/{name}": self._sums[name] / self._steps[name] for name in self._sums}
@@ -114,27 +153,37 @@ class Recorder(Callback):
             save_model(self.model, self.out / "best.safetensors", state, {**self.metadata, "fitness": f"{fitness:.6f}"})
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last state, after every epoch."""
-        self.save_state(trainer)
+        """The last state, after every epoch.
+
+        Raises:
+            DivergedError: weights are no longer numbers; the state before is kept.
+        """
+        if not self.save_state(trainer):
+            raise DivergedError(f"weights are no longer numbers after step {trainer.global_step}")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """The state before a loss that is no number, as long as the weights still are numbers."""
-        sound = all(bool(parameter.isfinite().all()) for parameter in pl_module.parameters())
-        if isinstance(exception, DivergedError) and sound:
+        """The state before a loss that is no number."""
+        if isinstance(exception, DivergedError):
             self.save_state(trainer)
 
-    def save_state(self, trainer: pl.Trainer) -> None:
-        """Writes ``last.ckpt`` (whole or not at all) and the records."""
-        path = self.out / "last.ckpt"
-        if trainer.world_size == 1:
-            write_atomic(path, trainer.save_checkpoint)
-        else:
-            # Every process must take part, and only the first one writes: Lightning picks the file.
-            trainer.save_checkpoint(path)
+    def save_state(self, trainer: pl.Trainer) -> bool:
+        """Writes the records and ``last.ckpt``, whole or not at all; nothing where weights are no longer numbers.
+
+        Returns:
+            Whether it was written.
+        """
+        if not sound(trainer.lightning_module):
+            return False
+        # First: rows that are newer than a state are dropped when the run goes on, missing ones are never made.
         self.write()
+        self.states.save(trainer)
+        self._saved = time.monotonic()
+        return True
 
     def write(self) -> None:
-        """Writes both tables."""
+        """Writes both tables; the first process alone, since no other one knows all validations."""
+        if not self._first:
+            return
         if self.losses.rows:
             self.losses.write()
         if self.metrics.rows:
@@ -148,7 +197,7 @@ class Stopper(Callback):
         save: keeps the state when a signal ends the training.
     """
 
-    def __init__(self, save: Callable[[pl.Trainer], None]) -> None:
+    def __init__(self, save: Callable[[pl.Trainer], object]) -> None:
         self.save = save
         self.signal: int | None = None
 
@@ -165,6 +214,9 @@ class Stopper(Callback):
         assert isinstance(pl_module, JointStep)
         if not pl_module.ends_step(batch_idx):
             return
+        if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False):
+            # One of several processes was told; they save together, so all of them stop after this step.
+            self.signal = self.signal or signal.SIGTERM
         if self.signal is not None:
             self.save(trainer)
             raise StoppedError

@@ -80,6 +80,8 @@ class TrainConfig:
         weak: augmentation of the language view: by default none.
         val_batches: greatest number of validation batches an epoch; 0 for all.
         val_every: epochs between two validations.
+        save_every: minutes between two saved states inside an epoch; 0 for states at the ends of epochs only.
+        samples: validation pictures that are drawn with the answers after every validation; 0 for none.
         plots: pictures in the report.
         beside: other weights to score and show beside the trained ones in the report, such as ``scenes-nano``.
     """
@@ -125,6 +127,8 @@ class TrainConfig:
     weak: AugmentConfig = field(default_factory=weak)
     val_batches: int = 0
     val_every: int = 1
+    save_every: float = 10.0
+    samples: int = 4
     plots: int = 12
     beside: str = ""
 
@@ -173,6 +177,7 @@ def _check(config: TrainConfig) -> None:
         "minutes": 0,
     }
     least |= dict.fromkeys(("seed", "plots", "weight_decay", "text_lr", "final_lr", "warmup", "clip", "ema_ramp"), 0)
+    least |= dict.fromkeys(("save_every", "samples"), 0)
     for key, value in least.items():
         if getattr(config, key) < value:
             raise UserError(f"{key}={getattr(config, key)} is below the least, {value}")

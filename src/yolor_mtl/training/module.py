@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from yolor_mtl.build import Model
 from yolor_mtl.data.schedule import StepSampler
 from yolor_mtl.models.network import Gleaner
-from yolor_mtl.records import Batch, Fault, Outputs, UserError
+from yolor_mtl.ops.ranks import gather
+from yolor_mtl.records import Batch, Fault, LossOutput, Outputs, UserError
 from yolor_mtl.tasks import TASKS
 from yolor_mtl.tasks.base import (
     EVALUATION,
@@ -36,7 +37,17 @@ if TYPE_CHECKING:
 
 
 class DivergedError(Fault):
-    """A loss is no longer a number. The message names the task and the term."""
+    """A loss is no longer a number. The message names the task and the term.
+
+    Args:
+        message: what happened.
+        batch: what the loss is of, where it is one batch.
+        place: the batch's place in its epoch.
+    """
+
+    def __init__(self, message: str, batch: Batch | None = None, place: int = 0) -> None:
+        super().__init__(message)
+        self.batch, self.place = batch, place
 
 
 class JointStep(pl.LightningModule):
@@ -149,19 +160,19 @@ class JointStep(pl.LightningModule):
         self.failures.update(batch.failures)
         self.parts = {}
         self._batches = 0
-        if not len(batch.images):
+        # One of several processes takes part in the step even then: the others wait for its gradients.
+        if not len(batch.images) and self.trainer.world_size == 1:
             return None
         self._batches = self.batches_of_step(batch_idx)
         consulted, trained = self.freezer.consulted(), self.freezer.trained()
-        outputs = self._outputs(batch, [task.name for task in consulted if task.head is not None])
+        heads = [task.name for task in consulted if task.head is not None]
+        outputs = self._outputs(batch, heads) if len(batch.images) else {}
         losses = task_losses(consulted, outputs, batch.targets)
-        totals, parts = task_totals(trained, losses, self._mean_count)
-        # All at once: on an accelerator each read of a single one would wait for the device.
-        values = torch.stack([part.detach().float() for part in parts.values()]).tolist() if parts else []
-        self.parts = dict(zip(parts, values, strict=True))
+        totals, parts = task_totals(trained, losses, self._divisors(losses))
+        self.parts = self._mean(numbers(parts))
         for name, value in self.parts.items():
             if not math.isfinite(value):
-                raise DivergedError(f"the loss {name} is {value} at step {self.global_step}")
+                raise DivergedError(f"the loss {name} is {value} at step {self.global_step}", batch, batch_idx)
         if self.balance is not None:
             totals = self.balance(totals)
         if self.surgery is not None:
@@ -182,13 +193,22 @@ class JointStep(pl.LightningModule):
             if isinstance(head, Gleaner)
         }
 
-    def _mean_count(self, count: Tensor) -> Tensor:
-        """A loss term's divisor: the mean over processes, since Lightning averages their gradients."""
-        if self.trainer.world_size == 1:
-            return count
-        reduced = self.trainer.strategy.reduce(count.detach().clone(), reduce_op="mean")
-        assert isinstance(reduced, Tensor)
-        return reduced
+    def _divisors(self, losses: Mapping[str, LossOutput]) -> dict[str, float] | None:
+        """Divisors of loss terms: with several processes the mean of their counts, as their gradients are averaged."""
+        world = self.trainer.world_size
+        if world == 1:
+            return None
+        counts = {f"{task}/{term}": pair[1] for task, loss in losses.items() for term, pair in loss.terms.items()}
+        return {name: max(mean, 1 / world) for name, mean in self._mean(numbers(counts)).items()}
+
+    def _mean(self, own: dict[str, float]) -> dict[str, float]:
+        """Means over all processes, by name: one without labels for a task lacks its terms, which counts as zero."""
+        world = self.trainer.world_size
+        if world == 1:
+            return own
+        every = gather(own)
+        names = dict.fromkeys(name for each in every for name in each)
+        return {name: sum(each.get(name, 0.0) for each in every) / world for name in names}
 
     def _untouched(self, ran: set[str]) -> Tensor:
         """Zero, with a gradient of zero for heads without a labelled row in this batch, and the features they read."""
@@ -245,6 +265,12 @@ class JointStep(pl.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Moves our own record."""
         return batch.to(device, non_blocking=True)
+
+
+def numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """Scalars read all at once: on an accelerator each read of a single one would wait for the device."""
+    values = torch.stack([scalar.detach().float() for scalar in scalars.values()]).tolist() if scalars else []
+    return dict(zip(scalars, values, strict=True))
 
 
 def make_surgery(name: str, trunk: nn.Module, whole: nn.Module) -> Surgery | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import pickle
 import signal
 import warnings
 from collections.abc import Mapping
@@ -17,7 +15,15 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-from yolor_mtl.build import Model, build_model, check_space, learn_space, model_config, possible_tasks
+from yolor_mtl.build import (
+    Model,
+    build_model,
+    check_space,
+    learn_space,
+    model_config,
+    possible_tasks,
+    stored_row,
+)
 from yolor_mtl.config import split_names, to_yaml
 from yolor_mtl.data.augment import AugmentConfig, check_meaning
 from yolor_mtl.data.coco import CocoDataset, open_coco
@@ -27,17 +33,20 @@ from yolor_mtl.data.schedule import Schedule, StepSampler
 from yolor_mtl.models.weights import load_state, read_weights
 from yolor_mtl.ops.device import choose_device, half_type, loading_processes
 from yolor_mtl.ops.files import write_text
-from yolor_mtl.ops.ranks import rank_and_world
-from yolor_mtl.records import UserError, View
+from yolor_mtl.ops.ranks import peer_lost, place, rank_and_world
+from yolor_mtl.records import Fault, UserError, View
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
+from yolor_mtl.training.checkpoint import LAST, PREVIOUS, clear_leftovers, find_state, set_place
 from yolor_mtl.training.config import TrainConfig, resumed_folder
-from yolor_mtl.training.finetune import changed_row, fine_tuned, stored_row
+from yolor_mtl.training.diverged import keep_batch
+from yolor_mtl.training.finetune import changed_row, fine_tuned
 from yolor_mtl.training.freeze import Freezer
 from yolor_mtl.training.kept import keep_features, kept_loader, lone_reader
-from yolor_mtl.training.module import JointStep
+from yolor_mtl.training.module import DivergedError, JointStep
 from yolor_mtl.training.plan import Plan
 from yolor_mtl.training.progress import TrainingBar
+from yolor_mtl.training.samples import Samples
 
 PIPELINES: Mapping[View, str] = {"vision": "augment", "language": "weak"}
 """View -> key of the configuration that holds its augmentation."""
@@ -79,17 +88,13 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
 
     Raises:
         UserError: data, network and configuration do not fit.
-        DivergedError: a loss is no longer a number; the state before it is saved.
+        DivergedError: a loss is no longer a number; the state before it and its batch are saved.
     """
     out = run_folder(config)
     half_type(config.half, choose_device(config.device))  # refuses now what it would refuse later
     rank, world = rank_and_world()
-    if config.surgery != "none" and world > 1:
-        # DDP averages what backward leaves, before there is a gradient of each task over all processes.
-        raise UserError(f"surgery={config.surgery} works in one process, not in {world}; leave it out or use one")
-    if config.freeze and config.freeze_epochs and world > 1:
-        # DDP learns once which parameters have gradients.
-        raise UserError(f"freeze_epochs={config.freeze_epochs} works in one process, not in {world}; set it to 0")
+    _check_processes(config, world)
+    checkpoint = find_state(config.resume, console) if config.resume else None
     pl.seed_everything(config.seed, workers=False, verbose=False)
     data = open_coco(root, split_names(config.train))
     held_out = open_coco(root, split_names(config.val))
@@ -102,6 +107,8 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     labels = {task.name: task.labels for task in learning if task.labels is not None}
     _check_augmentation(config, model)
     out.mkdir(parents=True, exist_ok=True)
+    if rank == 0:
+        clear_leftovers(out)
     sampler, loader = _training_data(config, data, labels, (imgsz, imgsz))
     steps = -(-sampler.schedule.steps // config.accumulate)
     plan = Plan(steps * config.epochs, config.minutes)
@@ -118,15 +125,34 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
         if task.study is not None:
             task.study(found for index in range(len(data)) if (found := data.annotations(index).captions))
     average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
-    recorder = Recorder(model, out, {"data": str(config.data)}, average, bool(config.resume))
+    recorder = Recorder(model, out, {"data": str(config.data)}, average, checkpoint, config.save_every)
     stopper = Stopper(recorder.save_state)
-    trainer = _lightning(config, out, [*([average] if average else []), recorder, stopper, TrainingBar(console)])
+    # The average first: a state that is saved after a step holds that step's.
+    callbacks = [recorder, Samples(out, config.samples), stopper, TrainingBar(console)]
+    trainer = _lightning(config, out, [*([average] if average else []), *callbacks])
     pictures = EvaluationSet(held_out, (imgsz, imgsz))
     workers = loading_processes(config.workers, choose_device(config.device))
     validation = evaluation_loader(pictures, batch=config.batch, workers=workers, rank=rank, world=world)
-    checkpoint = resume_from(config.resume, sampler) if config.resume else None
-    _fit(trainer, module, loader, validation, stopper, recorder, checkpoint)
+    if checkpoint is not None:
+        set_place(checkpoint, sampler)
+    try:
+        _fit(trainer, module, loader, validation, stopper, recorder, checkpoint)
+    except DivergedError as error:
+        raise DivergedError(_explained(error, trainer, module, data, sampler.schedule, out)) from error
     return _finish(out, module, stopper)
+
+
+def _check_processes(config: TrainConfig, world: int) -> None:
+    """Refuses what works in one process only."""
+    if config.surgery != "none" and world > 1:
+        # DDP averages what backward leaves, before there is a gradient of each task over all processes.
+        raise UserError(f"surgery={config.surgery} works in one process, not in {world}; leave it out or use one")
+    if config.freeze and config.freeze_epochs and world > 1:
+        # DDP learns once which parameters have gradients.
+        raise UserError(f"freeze_epochs={config.freeze_epochs} works in one process, not in {world}; set it to 0")
+    if config.minutes and world > 1:
+        # Each process has a clock of its own: their learning rates, and their last steps, would differ.
+        raise UserError(f"minutes={config.minutes:g} works in one process, not in {world}; say epochs=")
 
 
 def _fit(
@@ -149,8 +175,28 @@ def _fit(
     except StoppedError:
         # By a signal, which decides the exit code; the state is saved.
         pass
+    except RuntimeError as error:
+        if trainer.world_size == 1 or not peer_lost(error):
+            raise
+        told = "another process of this training has ended or cannot be reached; its own message says why"
+        raise Fault(f"{told}; go on with resume={recorder.out}") from error
     finally:
         recorder.write()
+
+
+def _explained(
+    error: DivergedError, trainer: pl.Trainer, module: JointStep, data: CocoDataset, schedule: Schedule, out: Path
+) -> str:
+    """What diverged, and where its batch, which is written here, and the state before it are kept."""
+    text = str(error)
+    if error.batch is not None:
+        epoch, place = trainer.current_epoch, error.place
+        paths = [str(data.annotations(draw.index).path) for draw in schedule.step(epoch, place)]
+        facts = {"step": trainer.global_step, "epoch": epoch, "place": place, "seed": module.config.seed}
+        text += f"; its batch is kept in {keep_batch(error.batch, out, paths, **facts, message=str(error))}"
+    if (out / LAST).is_file():
+        text += f"; the state before it is kept: resume={out}, with a lower lr= or with half=false"
+    return text
 
 
 def _finish(out: Path, module: JointStep, stopper: Stopper) -> TrainResult:
@@ -170,34 +216,13 @@ def run_folder(config: TrainConfig) -> Path:
         return resumed_folder(config.resume)
     if config.out or config.name:
         folder = Path(config.out) if config.out else Path("runs") / config.name
-        if (folder / "last.ckpt").exists():
+        if any((folder / name).exists() for name in (LAST, PREVIOUS)):
             raise UserError(f"{folder} holds an earlier run; go on with resume={folder}, or choose another name=")
         return folder
     number = 1
     while (Path("runs") / f"{Path(config.model).stem}-{number}").exists():
         number += 1
     return Path("runs") / f"{Path(config.model).stem}-{number}"
-
-
-def resume_from(resume: str, sampler: StepSampler) -> Path:
-    """The checkpoint to go on from; sets the sampler to the epoch and step that come next in it.
-
-    Raises:
-        UserError: there is none, or it is cut off.
-    """
-    path = Path(resume)
-    path = path if path.suffix == ".ckpt" else path / "last.ckpt"
-    if not path.is_file():
-        raise UserError(f"resume: no {path}; a run keeps its state there after its first epoch")
-    try:
-        loop = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise UserError(f"resume: {path} is not a whole checkpoint; start anew, or from best.safetensors") from error
-    epochs, batches = (loop[name]["current"] for name in ("epoch_progress", "epoch_loop.batch_progress"))
-    inside = batches["processed"] if epochs["ready"] > epochs["processed"] else 0
-    steps = sampler.schedule.steps
-    sampler.epoch, sampler.start = divmod(epochs["processed"] * steps + inside, steps)
-    return path
 
 
 def prepare_model(config: TrainConfig, data: CocoDataset, console: Console) -> Model:
@@ -332,11 +357,11 @@ def _lightning(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> 
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
     device = choose_device(config.device)
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    here = place()
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
-        devices=local if device.index is None else [device.index],
-        num_nodes=int(os.environ.get("NUM_NODES", "1")),
+        devices=here.local if device.index is None else [device.index],
+        num_nodes=here.nodes,
         precision=PRECISIONS[half_type(config.half, device)],
         accumulate_grad_batches=config.accumulate,
         max_epochs=config.epochs,

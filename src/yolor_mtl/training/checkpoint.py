@@ -1,0 +1,131 @@
+"""The states that a training can go on from: the last one, and the one before it until the next is whole."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from rich.console import Console
+
+from yolor_mtl.data.schedule import StepSampler
+from yolor_mtl.ops.files import write_atomic
+from yolor_mtl.records import UserError
+
+LAST, PREVIOUS = "last.ckpt", "last.previous.ckpt"
+"""Names in a run's folder."""
+
+NEXT = "next.ckpt"
+"""A whole state on its way to become the last one."""
+
+LEFTOVERS = (
+    NEXT,
+    *(f".{stem}-????????{ending}" for stem, ending in (("next", ".ckpt"), ("best", ".safetensors"))),
+    *(f".{stem}-????????{ending}" for stem, ending in (("metrics", ".csv"), ("losses", ".csv"), ("config", ".yaml"))),
+    ".features-????????.bin",
+)
+"""What a process that is killed while it writes leaves in a run's folder."""
+
+
+class States:
+    """Keeps the two newest states of a run. Whenever the process is killed, at least one whole state has its name.
+
+    Args:
+        folder: the run's.
+        resumed: the state that the run goes on from; ``None`` for a run that begins.
+    """
+
+    def __init__(self, folder: Path, resumed: Path | None = None) -> None:
+        self.folder = folder
+        # A last state that could not be used must not push out the one before it, which could.
+        self._whole = resumed is None or resumed.name == LAST
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Writes the next state; then the last one becomes the previous one, and the next one the last.
+
+        Raises:
+            OSError: the disk is full or cannot be written; both states stay as they are.
+        """
+        following, last = self.folder / NEXT, self.folder / LAST
+        if trainer.world_size == 1:
+            write_atomic(following, trainer.save_checkpoint)
+        else:
+            # Every process must take part, and only the first one writes: Lightning picks the file.
+            trainer.save_checkpoint(following)
+        if trainer.is_global_zero:
+            if self._whole and last.is_file():
+                last.replace(self.folder / PREVIOUS)
+            following.replace(last)
+        self._whole = True
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes the unfinished files of a process that was killed; they may be as large as the states."""
+    for pattern in LEFTOVERS:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def flaw(path: Path) -> str | None:
+    """Why a file is no state to go on from, ``None`` for a whole one: every byte is read and its checksum compared."""
+    if not path.is_file():
+        return "there is no such file"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            altered = archive.testzip()
+    # The reader raises what it likes on altered bytes: BadZipFile, struct.error, NotImplementedError, EOFError...
+    except Exception as error:
+        return f"not a whole checkpoint ({error})"
+    if altered is not None:
+        return f"not a whole checkpoint (the checksum of {altered} does not fit)"
+    try:
+        _progress(path)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError, TypeError):
+        return "not a whole checkpoint of a training"
+    return None
+
+
+def find_state(resume: str, console: Console) -> Path:
+    """The state to go on from: the last one, or where that is not whole the one before it, which is said aloud.
+
+    Args:
+        resume: a run's folder, or one of its checkpoints.
+        console: for the message.
+
+    Raises:
+        UserError: none is whole.
+    """
+    named = Path(resume) if Path(resume).suffix == ".ckpt" else Path(resume) / LAST
+    flaws: dict[Path, str] = {}
+    for path in (named, named.with_name(PREVIOUS)) if named.name == LAST else (named,):
+        if (reason := flaw(path)) is None:
+            for other, told in flaws.items():
+                text = f"{other}: {told}; going on from {path}, the state before it"
+                console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+            return path
+        flaws[path] = reason
+    told = "; ".join(f"{path}: {reason}" for path, reason in flaws.items())
+    best = named.with_name("best.safetensors")
+    if best.is_file():
+        remedy = f"start anew from its best weights, weights={best}, in another folder, out="
+    else:
+        remedy = "start anew; a run keeps its first state after save_every= minutes, or after its first epoch"
+    raise UserError(f"resume={resume}: nothing whole to go on from. {told}. Remedy: {remedy}")
+
+
+def set_place(path: Path, sampler: StepSampler) -> None:
+    """Sets the sampler to the epoch and batch that come next in a state that has no :func:`flaw`."""
+    loop = _progress(path)
+    epochs, batches = (loop[name]["current"] for name in ("epoch_progress", "epoch_loop.batch_progress"))
+    inside = batches["processed"] if epochs["ready"] > epochs["processed"] else 0
+    steps = sampler.schedule.steps
+    sampler.epoch, sampler.start = divmod(epochs["processed"] * steps + inside, steps)
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    """Lightning's counts of epochs and batches; the tensors are not read."""
+    loop: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
+    return loop
