@@ -51,6 +51,15 @@ def test_demo(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
     assert json.loads((out / "val" / "metrics.json").read_text())["protocol"]["pictures"] == 4
 
 
+def test_a_second_demo_starts_anew(
+    command: runs.Command, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert command("demo", *runs.words(data=scenes, plots=0)).code == 0
+    assert (tmp_path / "runs" / "demo" / "last.previous.ckpt").is_file()
+
+
 def test_a_loss_that_is_no_number(
     command: runs.Command, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

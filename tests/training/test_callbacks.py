@@ -31,7 +31,7 @@ def module(model):
 
 
 def trainer(step):
-    return SimpleNamespace(global_step=step, should_stop=False)
+    return SimpleNamespace(global_step=step, should_stop=False, world_size=1)
 
 
 def saving(module, save=lambda path: path.write_text("state"), **more):
@@ -88,6 +88,18 @@ def test_a_signal_saves_and_stops_and_handlers_come_back(module):
         with pytest.raises(StoppedError):
             os.kill(os.getpid(), signal.SIGINT)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_to_another_process_stops_this_one_too(module):
+    saved, answers = [], iter([False, True])
+    strategy = SimpleNamespace(reduce_boolean_decision=lambda told, all: told or next(answers))
+    several = SimpleNamespace(global_step=1, should_stop=False, world_size=2, strategy=strategy)
+    stopper = Stopper(saved.append)
+    stopper.on_train_batch_end(several, module, None, None, 0)
+    assert not saved
+    with pytest.raises(StoppedError):
+        stopper.on_train_batch_end(several, module, None, None, 0)
+    assert (len(saved), stopper.signal) == (1, signal.SIGTERM)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
+from yolor_mtl.training.checkpoint import LAST, PREVIOUS
 from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
 from yolor_mtl.training.progress import clock
@@ -50,7 +51,7 @@ def _forget_last_demo() -> None:
     """A demo starts anew: what the last one left goes, and nothing that another verb has written there."""
     config = Path(DEMO) / "config.yaml"
     if config.is_file() and read_yaml(config).get("out") == DEMO:
-        for name in ("last.ckpt", "best.safetensors"):
+        for name in (LAST, PREVIOUS, "best.safetensors"):
             (Path(DEMO) / name).unlink(missing_ok=True)
 
 
@@ -78,7 +79,7 @@ def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int
         with process_group():
             failures |= _report(config, result, root, console, rival)
     else:
-        kept = (result.out / "last.ckpt").is_file()
+        kept = (result.out / LAST).is_file()
         hint = f"the state is kept, go on with resume={result.out}" if kept else "before the first state was kept"
         console.print(f"stopped; {hint}", highlight=False, soft_wrap=True)
     code = report_failures(console, failures)
