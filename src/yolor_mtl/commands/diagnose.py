@@ -93,7 +93,7 @@ def diagnose(words: Sequence[str], console: Console) -> int:
     labels, pictures, left_out = _compared(config, model, dataset)
     for task in model.tasks:
         if task.study is not None and task.name in labels:
-            task.study(found for index in range(len(dataset)) if (found := dataset.annotations(index).captions))
+            task.study(dataset.caption_groups())
     torch.manual_seed(config.seed)  # a loss may draw: captions that are rewarded are written by chance
     model.network.to(device)
     failures: dict[str, str] = {}

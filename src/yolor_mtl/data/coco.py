@@ -103,6 +103,12 @@ class CocoDataset:
         """The id of each image, in the order of the images."""
         return [number for part in self._parts for number in part.index.arrays["image_ids"].tolist()]
 
+    def caption_groups(self) -> Iterator[tuple[str, ...]]:
+        """The captions of each image that has some."""
+        for index in range(len(self)):
+            if captions := self.annotations(index).captions:
+                yield captions
+
     def captions(self) -> Iterator[str]:
         """All captions, image by image."""
         for part in self._parts:

@@ -76,7 +76,7 @@ def flaw(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             altered = archive.testzip()
-    # The reader raises what it likes on altered bytes: BadZipFile, struct.error, NotImplementedError, EOFError...
+    # On altered bytes the reader raises more than its own BadZipFile, as unpacking meets what no writer would write.
     except Exception as error:
         return f"not a whole checkpoint ({error})"
     if altered is not None:

@@ -128,7 +128,8 @@ def fine_tuned(weights: Path, data: CocoDataset, config: TrainConfig) -> tuple[M
     wanted = config.tasks or possible_tasks(row, space)
     # Heads that are read are built though nobody asked for their tasks, as the weights have them.
     model = build_model(row, space, wanted, helped=True)
-    if known.vocabulary and not any(rows.listing is WORDS for rows in listed_rows(model).values()):
+    other_words = known.vocabulary and space.vocabulary != known.vocabulary
+    if other_words and not any(rows.listing is WORDS for rows in listed_rows(model).values()):
         # A fixed number of slots: what each of them means is only known as long as the words stay.
         space = space.with_vocabulary(known.vocabulary)
         model = build_model(row, space, wanted, helped=True)

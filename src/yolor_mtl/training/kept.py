@@ -1,7 +1,7 @@
 """What the frozen part of a network makes of every picture, worked out once while one head alone learns.
 
 A head that learns alone, on frames that are the same in every epoch, reads the same in every epoch. A pass of the trunk
-costs several times as much as the text decoder's step, so the reading is kept in a file.
+costs more than the text decoder's step, so the reading is kept in a file.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
         loader = _kept(config, model, reader, data, sampler, module, out, console) or loader
     for task in learning:
         if task.study is not None:
-            task.study(found for index in range(len(data)) if (found := data.annotations(index).captions))
+            task.study(data.caption_groups())
     average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
     recorder = Recorder(model, out, {"data": str(config.data)}, average, checkpoint, config.save_every)
     stopper = Stopper(recorder.save_state)
