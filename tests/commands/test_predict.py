@@ -11,6 +11,9 @@ import runs
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from yolor_mtl.inference.video import FilmWriter
+from yolor_mtl.inference.video import film as read_film
+
 
 @pytest.fixture
 def photos(scenes: Path, tmp_path: Path) -> Path:
@@ -86,3 +89,42 @@ def test_what_is_said(command: runs.Command, trained: Path, photos: Path, tmp_pa
     assert said.code == 0
     assert f"{tmp_path / 'out' / 'b.jpg'}  " in said.out
     assert "1 pictures" in said.out or "1 picture" in said.out
+
+
+def test_a_film(command: runs.Command, trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="films need PyAV: pip install 'yolor-mtl[video]'")
+    film, out = tmp_path / "my film.mp4", tmp_path / "out"
+    writer = FilmWriter(film, 10)
+    for shade in (50, 100, 150, 200, 250):
+        writer.add(Image.new("RGB", (64, 48), (shade, 90, 90)))
+    writer.close()
+    said = command("predict", f"model={trained}", f"source={film}", f"out={out}", "batch=2", "conf=0", "max_det=2")
+    assert said.code == 0
+    assert "5 frames as" in said.out
+    assert sorted(path.name for path in out.iterdir()) == ["my-film.mp4", "predictions.jsonl"]
+    assert [(line["frame"], line["time"]) for line in lines(out)] == [(n, n / 10) for n in range(5)]
+    assert [frame.number for frame in read_film(out / "my-film.mp4")] == list(range(5))
+    refused = command("predict", f"model={trained}", f"source={film}", f"out={tmp_path}")
+    assert refused.code == 2
+    assert "overwritten" in refused.err
+
+
+def test_words_in_the_record(command: runs.Command, trained: Path, photos: Path, tmp_path: Path) -> None:
+    keys = {"model": trained, "source": photos / "b.jpg", "out": tmp_path / "out", "attention": "true", "conf": 0}
+    assert command("predict", *(f"{key}={value}" for key, value in keys.items())).code == 0
+    (line,) = lines(tmp_path / "out")
+    spelled = line["caption"]["words"]
+    assert "".join(word["word"] for word in spelled) == line["caption"]["text"].replace(" ", "")
+    for word in spelled:
+        heat = np.array(word["heat"])
+        assert heat.ndim == 2
+        assert 0 <= heat.min() <= heat.max() <= 1
+        assert word["box"] is None or 0 <= word["box"] < len(line["detections"])
+
+
+def test_a_list_with_a_gap(command: runs.Command, trained: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("photos/a.jpg\nphotos/absent.jpg\n")
+    said = command("predict", f"model={trained}", f"source={tmp_path / 'list.txt'}", f"out={tmp_path / 'out'}")
+    assert said.code == 1
+    assert "absent.jpg: no such file" in said.out
+    assert [Path(line["path"]).name for line in lines(tmp_path / "out")] == ["a.jpg"]

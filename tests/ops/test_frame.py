@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from yolor_mtl.ops.frame import GREY, boxes_to_original, letterbox, letterbox_frame, sample_original
+from yolor_mtl.ops.frame import GREY, boxes_to_original, fitting_size, letterbox, letterbox_frame, sample_original
 from yolor_mtl.records import Frame
 
 SIZES = [(641, 333), (333, 641), (1, 1000), (1000, 1), (7, 7), (640, 640), (480, 640), (1, 1)]
@@ -122,3 +122,18 @@ def test_a_linear_map_is_sampled_exactly() -> None:
     wanted = (torch.arange(150) + 0.5) * frame.scale[0] + frame.pad[0]
     inner = (wanted >= 2) & (wanted <= 94)
     torch.testing.assert_close(found[50][inner], wanted[inner], atol=1e-4, rtol=1e-5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.tuples(st.integers(1, 6000), st.integers(1, 6000)), st.integers(1, 20), st.sampled_from([8, 32, 64]))
+@example((5000, 37), 20, 32)
+@example((1, 1), 20, 32)
+def test_a_fitting_frame_wastes_no_more_than_a_multiple(original: tuple[int, int], number: int, multiple: int) -> None:
+    side = number * multiple
+    size = fitting_size(original, side, multiple)
+    frame, square = letterbox_frame(original, size), letterbox_frame(original, (side, side))
+    assert max(size) == side
+    assert all(length % multiple == 0 and length > 0 for length in size)
+    # The picture is as large as in the square, and no more than a multiple of rows or columns is padding.
+    assert frame.inner == square.inner
+    assert all(0 <= size[axis] - frame.inner[axis] <= multiple for axis in (0, 1))

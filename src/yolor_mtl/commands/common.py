@@ -63,6 +63,7 @@ def make_predictor(
     imgsz: int,
     vocab: str = "",
     strict: bool = True,
+    rect: bool = True,
 ) -> Predictor:
     """The predictor that ``model=`` names; what is to be known of a published checkpoint goes to stderr.
 
@@ -73,7 +74,7 @@ def make_predictor(
         raise UserError(
             "model= is missing; give a .safetensors file or a run's folder, such as runs/NAME, or a published .pt"
         )
-    return Predictor(load_weights(model, tasks or [], vocab, strict, warn), device, half, imgsz)
+    return Predictor(load_weights(model, tasks or [], vocab, strict, warn), device, half, imgsz, rect)
 
 
 def warn(text: str) -> None:
@@ -93,7 +94,7 @@ def check_counts(config: Any) -> None:
     Raises:
         UserError: names the key and the least value.
     """
-    least = {"batch": 1, "beam": 1, "max_det": 1, "plots": 0, "extremes": 0, "imgsz": 0, "workers": -1}
+    least = {"batch": 1, "beam": 1, "max_det": 1, "plots": 0, "extremes": 0, "no_repeat": 0, "imgsz": 0, "workers": -1}
     for key, value in least.items():
         if getattr(config, key, value) < value:
             raise UserError(f"{key}={getattr(config, key)} is below the least, {value}")

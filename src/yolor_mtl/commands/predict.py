@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from yolor_mtl.commands.common import check_counts, counting, make_predictor, report_failures
 from yolor_mtl.config import fill, parse_assignments
-from yolor_mtl.inference.sources import find_pictures
+from yolor_mtl.inference.sources import Shot, open_source
+from yolor_mtl.inference.tracking import Tracker
+from yolor_mtl.inference.video import USUAL_RATE, Film, FilmWriter
 from yolor_mtl.inference.writer import PredictionWriter
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks.base import DecodeOptions
@@ -18,18 +21,25 @@ from yolor_mtl.tasks.base import DecodeOptions
 
 @dataclass
 class PredictConfig:
-    """Answers for pictures: one drawn picture each, and ``predictions.jsonl``.
+    """Answers for pictures or films: one drawn picture each or an annotated film, and ``predictions.jsonl``.
 
     Attributes:
         model: a ``.safetensors``, a run's folder, or a published ``.pt``.
-        source: a picture, a folder, or a pattern such as ``"photos/*.jpg"``.
+        source: a picture, a folder, a pattern such as ``"photos/*.jpg"``, a film, a ``.txt`` that lists pictures, a
+            camera's number, or ``-`` for a picture, or names one a line, on standard input.
         out: the folder to write.
         tasks: tasks to run; all that were trained by default.
         conf: boxes below this score are dropped.
         iou: overlap above which the weaker of two boxes of a class is dropped.
         max_det: greatest number of boxes a picture.
         beam: width of the caption's beam search; 1 is greedy.
-        imgsz: side of the square frame, pixels; 0 takes the model's own.
+        length_penalty: captions of a search are compared by their log-probability over their length to this power; as
+            the model has it by default.
+        no_repeat: no run of so many words is written twice in a caption; 0 lets them be.
+        attention: write for each word of a caption where in the picture it was read from.
+        track: number things the same from frame to frame.
+        imgsz: longer side of the frame, pixels; 0 takes the model's own.
+        rect: pad a picture no further than needed; false pads to a square, as in training.
         batch: pictures at once.
         device: auto, cpu, cuda, mps, or a GPU's number.
         half: auto, true (bfloat16) or false (fp32).
@@ -46,7 +56,12 @@ class PredictConfig:
     iou: float = 0.7
     max_det: int = 300
     beam: int = 1
+    length_penalty: float | None = None
+    no_repeat: int = 0
+    attention: bool = False
+    track: bool = False
     imgsz: int = 0
+    rect: bool = True
     batch: int = 8
     device: str = "auto"
     half: str = "auto"
@@ -60,31 +75,56 @@ def predict(words: Sequence[str], console: Console) -> int:
     config = fill(PredictConfig, parse_assignments(words))
     check_counts(config)
     if not config.source:
-        raise UserError("source= is missing; give a picture, a folder or a pattern")
-    paths = find_pictures(config.source)
-    if any(path.resolve().parent == Path(config.out).resolve() for path in paths):
-        raise UserError(f"out={config.out} is the folder of the pictures, which would be overwritten; choose another")
-    predictor = make_predictor(
-        config.model, config.tasks, config.device, config.half, config.imgsz, config.vocab, config.strict
-    )
-    options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)
+        raise UserError("source= is missing; give a picture, a folder, a pattern or a film")
+    source = open_source(config.source)
     quiet = Console(quiet=True) if config.json else console
-    with PredictionWriter(Path(config.out)) as writer, counting(quiet, "predicting", len(paths)) as progress:
+    if any(path.resolve().parent == Path(config.out).resolve() for path in source.files):
+        raise UserError(f"out={config.out} is the folder of what is read, which would be overwritten; choose another")
+    predictor = make_predictor(
+        config.model, config.tasks, config.device, config.half, config.imgsz, config.vocab, config.strict, config.rect
+    )
+    if config.half == "auto" and predictor.half:
+        quiet.print(f"computing in bfloat16 on {predictor.device.type}; half=false is float32")
+    film = _film(config, source.film) if source.film else None
+    follow = Tracker(source.film.rate if source.film else USUAL_RATE) if config.track else None
+    done = 0
+    with PredictionWriter(Path(config.out), film) as writer, counting(quiet, "predicting", source.total) as progress:
         line = progress.task_ids[0]
 
-        def failed(path: Path, reason: str) -> None:
-            writer.fail(path, reason)
+        def failed(shot: Shot, reason: str) -> None:
+            writer.fail(shot, reason)
             progress.advance(line)
 
-        for result in predictor.predict_files(paths, options, failed, config.batch):
+        for found in predictor.predict_shots(source.shots, _options(config), failed, config.batch):
+            result = follow(found) if follow else found
             picture = writer.add(result)
+            done += 1
             progress.advance(line)
-            if not config.json and len(paths) <= 20:
-                console.print(f"{picture}  {result.summary()}", soft_wrap=True, highlight=False)
-    failures = {entry["path"]: entry["reason"] for entry in writer.failures}
-    done = len(paths) - len(failures)
+            if source.film is None and (source.total or 0) <= 20:
+                quiet.print(f"{picture}  {result.summary()}", soft_wrap=True, highlight=False)
     if config.json:
         console.print_json(data={"out": config.out, "pictures": done, "failures": writer.failures})
-        return 1 if failures else 0
-    console.print(f"{done} pictures and predictions.jsonl in {config.out}/")
-    return report_failures(console, failures)
+        return 1 if writer.failures else 0
+    what = f"{done} pictures" if film is None else f"{done} frames as {film.path}"
+    console.print(f"{what} and predictions.jsonl in {config.out}/", soft_wrap=True)
+    return report_failures(console, {_name(entry): entry["reason"] for entry in writer.failures})
+
+
+def _options(config: PredictConfig) -> DecodeOptions:
+    return DecodeOptions(
+        conf=config.conf,
+        iou=config.iou,
+        max_det=config.max_det,
+        beam=config.beam,
+        length_penalty=config.length_penalty,
+        no_repeat=config.no_repeat,
+        attention=config.attention,
+    )
+
+
+def _film(config: PredictConfig, film: Film) -> FilmWriter:
+    return FilmWriter(Path(config.out) / f"{Path(film.path).stem.replace(' ', '-')}.mp4", film.rate)
+
+
+def _name(failure: dict[str, Any]) -> str:
+    return f"{failure['path']} frame {failure['frame']}" if "frame" in failure else str(failure["path"])

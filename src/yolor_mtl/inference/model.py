@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,9 @@ from yolor_mtl.config import nearest
 from yolor_mtl.inference.predictor import Picture, Predictor
 from yolor_mtl.inference.published import SUFFIXES, load_published
 from yolor_mtl.inference.result import Result
-from yolor_mtl.inference.sources import find_pictures
+from yolor_mtl.inference.sources import open_source
+from yolor_mtl.inference.tracking import Tracker
+from yolor_mtl.inference.video import USUAL_RATE
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks.base import DecodeOptions
 
@@ -32,7 +35,8 @@ class YOLORMTL:
         tasks: tasks to run; all that were trained by default.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a GPU's number.
         half: ``auto``, ``true`` or ``false``; ``auto`` is bfloat16 where the hardware has it.
-        imgsz: side of the square frame, pixels; 0 takes the model's own.
+        imgsz: longer side of the frame, pixels; 0 takes the model's own.
+        rect: pad a picture no further than needed; ``False`` pads to a square, as in training.
         vocab: the word list that was published with a ``.pt`` that writes captions.
         strict: refuse a ``.pt`` that has tensors without a place, or places without a tensor; otherwise warn.
 
@@ -48,18 +52,33 @@ class YOLORMTL:
         device: str = "auto",
         half: str | bool = "auto",
         imgsz: int = 0,
+        rect: bool = True,
         vocab: str | Path = "",
         strict: bool = True,
     ) -> None:
         model = load_weights(str(weights), list(tasks), str(vocab), strict)
-        self._predictor = Predictor(model, device, str(half), imgsz)
+        self._predictor = Predictor(model, device, str(half), imgsz, rect)
 
     @property
     def names(self) -> dict[int, str]:
         """Class index -> name of things."""
         return dict(enumerate(self._predictor.model.space.names))
 
-    def predict(
+    def predict(self, source: Picture | Iterable[Picture], **options: Any) -> list[Result]:
+        """Answers for one picture, a folder, a pattern, many pictures, or all frames of a film.
+
+        Args:
+            source: a path, folder, pattern, list file or film, encoded bytes, a PIL picture, an (H, W, 3) uint8 RGB
+                array, a (3, H, W) uint8 tensor, or an iterable of these.
+            options: as :meth:`stream`.
+
+        Raises:
+            UserError: there is nothing there.
+            UnreadableImageError: a picture cannot be read.
+        """
+        return list(self.stream(source, **options))
+
+    def stream(
         self,
         source: Picture | Iterable[Picture],
         *,
@@ -67,32 +86,46 @@ class YOLORMTL:
         iou: float = 0.7,
         max_det: int = 300,
         beam: int = 1,
+        length_penalty: float | None = None,
+        no_repeat: int = 0,
+        attention: bool = False,
+        track: bool = False,
         batch: int = 8,
-    ) -> list[Result]:
-        """Answers for one picture, a folder, a pattern, or many pictures.
+    ) -> Iterator[Result]:
+        """As :meth:`predict`, one result after the other: films and endless sources take no more memory than a batch.
 
         Args:
-            source: a path, folder or pattern, encoded bytes, a PIL picture, an (H, W, 3) uint8 RGB array, a
-                (3, H, W) uint8 tensor, or an iterable of these.
+            source: as :meth:`predict`; also the number of a camera, as text.
             conf: boxes below this score are dropped.
             iou: overlap above which the weaker of two boxes of a class is dropped.
             max_det: greatest number of boxes a picture.
             beam: width of the caption's beam search.
+            length_penalty: captions of a search are compared by their log-probability over their length to this power;
+                ``None`` as the model has it.
+            no_repeat: no run of so many words is written twice in a caption; 0 lets them be.
+            attention: keep where each word of a caption was read from, see :attr:`Result.words`.
+            track: number things the same from frame to frame, see ``Result.boxes.id``.
             batch: pictures at once.
-
-        Raises:
-            UserError: there is nothing there.
-            UnreadableImageError: a picture cannot be read.
         """
-        pictures: Iterable[Picture]
+        chosen = DecodeOptions(
+            conf=conf,
+            iou=iou,
+            max_det=max_det,
+            beam=beam,
+            length_penalty=length_penalty,
+            no_repeat=no_repeat,
+            attention=attention,
+        )
+        rate = USUAL_RATE
         if isinstance(source, str | Path):
-            pictures = find_pictures(str(source))
-        elif isinstance(source, bytes | Image.Image | np.ndarray | Tensor):
-            pictures = [source]
+            opened = open_source(str(source))
+            rate = opened.film.rate if opened.film else rate
+            found = self._predictor.predict_shots(opened.shots, chosen, None, batch)
         else:
-            pictures = source
-        options = DecodeOptions(conf=conf, iou=iou, max_det=max_det, beam=beam)
-        return list(self._predictor.predict(pictures, options, batch))
+            one = isinstance(source, bytes | Image.Image | np.ndarray | Tensor)
+            pictures = cast(Iterable[Picture], [source] if one else source)
+            found = self._predictor.predict(pictures, chosen, batch)
+        return map(Tracker(rate), found) if track else found
 
 
 def load_weights(

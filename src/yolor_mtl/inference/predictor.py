@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from torch import Tensor
 from yolor_mtl.build import Model
 from yolor_mtl.data.image import UnreadableImageError, read_image, upright_rgb
 from yolor_mtl.inference.result import Result
+from yolor_mtl.inference.sources import Shot
 from yolor_mtl.ops.device import choose_device, half_type
-from yolor_mtl.ops.frame import letterbox
+from yolor_mtl.ops.frame import fitting_size, letterbox
 from yolor_mtl.records import Frame, Prediction, UserError
 from yolor_mtl.tasks.base import DecodeOptions, decode_all
 
@@ -46,13 +48,16 @@ class Predictor:
         model: it is turned into its inference form, in place.
         device: as :func:`choose_device` understands it.
         half: ``auto``, ``true``, ``false`` or ``fp16``; see :func:`half_type`.
-        imgsz: side of the square frame, pixels; 0 takes the model's own.
+        imgsz: longer side of the frame, pixels; 0 takes the model's own.
+        rect: a picture is padded no further than it must be, instead of to a square.
 
     Raises:
         UserError: no such device, or ``imgsz`` does not fit the network.
     """
 
-    def __init__(self, model: Model, device: str = "auto", half: str = "auto", imgsz: int = 0) -> None:
+    def __init__(
+        self, model: Model, device: str = "auto", half: str = "auto", imgsz: int = 0, rect: bool = True
+    ) -> None:
         self.device = choose_device(device)
         self.short = half_type(half, self.device)
         self.half = self.short is not None
@@ -61,6 +66,8 @@ class Predictor:
         if side < multiple or side % multiple:
             raise UserError(f"imgsz={side} must be a multiple of {multiple}")
         self.size = (side, side)
+        self.multiple = multiple
+        self.rect = rect
         self.model = model.inference()
         self.model.network.to(self.device)
 
@@ -82,54 +89,88 @@ class Predictor:
         """A result a picture, in order.
 
         Raises:
-            UnreadableImageError: a picture cannot be read; see :meth:`predict_files` for a run that goes on.
+            UnreadableImageError: a picture cannot be read; see :meth:`predict_shots` for a run that goes on.
         """
-        waiting: list[Picture] = []
-        for picture in pictures:
-            waiting.append(picture)
-            if len(waiting) == batch:
-                yield from self._answer(waiting, options)
-                waiting = []
-        yield from self._answer(waiting, options)
+        shots = (
+            Shot(str(picture) if isinstance(picture, str | Path) else "", partial(to_tensor, picture))
+            for picture in pictures
+        )
+        return self.predict_shots(shots, options, None, batch)
 
-    def predict_files(
-        self, paths: Sequence[Path], options: DecodeOptions, failed: Callable[[Path, str], Any], batch: int = 8
+    def predict_shots(
+        self,
+        shots: Iterable[Shot],
+        options: DecodeOptions,
+        failed: Callable[[Shot, str], Any] | None,
+        batch: int = 8,
     ) -> Iterator[Result]:
-        """As :meth:`predict` over files; one that cannot be read is handed to ``failed`` and left out."""
-        readable: list[tuple[str, Tensor]] = []
-        for number, path in enumerate(paths, start=1):
+        """A result a picture, in order; no more than a batch of pictures is held.
+
+        Args:
+            shots: the pictures.
+            options: thresholds.
+            failed: gets a picture that cannot be read, and why; it is left out.
+            batch: pictures at once.
+
+        Raises:
+            UnreadableImageError: a picture cannot be read, and ``failed`` is ``None``.
+        """
+        waiting: list[tuple[Shot, Tensor]] = []
+        reading = 0.0
+        for shot in shots:
+            begun = time.perf_counter()
             try:
-                readable.append((str(path), read_image(path)))
+                waiting.append((shot, shot.read()))
             except UnreadableImageError as error:
-                failed(path, str(error))
-            if len(readable) == batch or number == len(paths):
-                yield from self._results(readable, options, 0.0)
-                readable = []
+                if failed is None:
+                    raise
+                failed(shot, str(error))
+            reading += time.perf_counter() - begun
+            if len(waiting) == batch:
+                yield from self._results(waiting, options, reading)
+                waiting, reading = [], 0.0
+        yield from self._results(waiting, options, reading)
 
-    def _answer(self, pictures: Sequence[Picture], options: DecodeOptions) -> list[Result]:
-        started = time.perf_counter()
-        read = [(str(picture) if isinstance(picture, str | Path) else "", to_tensor(picture)) for picture in pictures]
-        return self._results(read, options, time.perf_counter() - started)
+    def _results(self, pictures: Sequence[tuple[Shot, Tensor]], options: DecodeOptions, reading: float) -> list[Result]:
+        """Pictures of one frame go through the network together; a picture's frame depends on nothing but its own size,
+        so that its answer does not depend on what it came with."""
+        found: dict[int, Result] = {}
+        sizes = [self._size(image) for _, image in pictures]
+        for size in dict.fromkeys(sizes):
+            numbers = [number for number, other in enumerate(sizes) if other == size]
+            share = reading / len(pictures)
+            for number, result in zip(
+                numbers, self._answer([pictures[n] for n in numbers], size, options, share), strict=True
+            ):
+                found[number] = result
+        return [found[number] for number in range(len(pictures))]
 
-    def _results(self, pictures: Sequence[tuple[str, Tensor]], options: DecodeOptions, reading: float) -> list[Result]:
-        if not pictures:
-            return []
+    def _size(self, image: Tensor) -> tuple[int, int]:
+        shape = (int(image.shape[1]), int(image.shape[2]))
+        return fitting_size(shape, self.size[0], self.multiple) if self.rect else self.size
+
+    def _answer(
+        self, pictures: Sequence[tuple[Shot, Tensor]], size: tuple[int, int], options: DecodeOptions, reading: float
+    ) -> list[Result]:
         started = time.perf_counter()
-        boxed = [letterbox(image, self.size) for _, image in pictures]
+        boxed = [letterbox(image, size) for _, image in pictures]
         images = torch.stack([image.as_subclass(Tensor) for image, _ in boxed])
-        preprocess = (time.perf_counter() - started + reading) * 1000 / len(pictures)
+        preprocess = (reading + (time.perf_counter() - started) / len(pictures)) * 1000
         answered = self.predict_batch(images, [frame for _, frame in boxed], options)
-        names = dict(enumerate(self.model.space.names))
+        space = self.model.space
         return [
             Result(
-                path,
+                shot.path,
                 image.permute(1, 2, 0).numpy(),
                 predictions,
-                names,
+                dict(enumerate(space.names)),
                 self.model.tasks,
                 {"preprocess": preprocess, **answered.speed},
+                {index: category.id for index, category in enumerate(space.things)},
+                shot.frame,
+                shot.time,
             )
-            for (path, image), predictions in zip(pictures, answered.predictions, strict=True)
+            for (shot, image), predictions in zip(pictures, answered.predictions, strict=True)
         ]
 
 

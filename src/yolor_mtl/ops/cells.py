@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -26,3 +27,28 @@ def cell_at(points: Tensor, height: int, width: int) -> Tensor:
     x = (points[..., 0] * width).long().clamp(0, width - 1)
     y = (points[..., 1] * height).long().clamp(0, height - 1)
     return y * width + x
+
+
+def squared(shares: Tensor, height: int, width: int) -> Tensor:
+    """Places of a frame as shares of the square about it, which has the same middle and its longer side.
+
+    A picture lies in such a square at the same places whether its frame was padded to it or not.
+
+    Args:
+        shares: (..., 2 k) x and y in turn, as shares of the frame.
+        height: of the frame, in any unit.
+        width: of the frame, in the same unit.
+    """
+    part = shares.new_tensor((width, height)).repeat(shares.shape[-1] // 2) / max(height, width)
+    return shares * part + (1 - part) / 2
+
+
+def cell_boxes(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """(height * width, 4) float32 ``xyxy`` of the cells of a map, row by row, as :func:`squared` shares."""
+    ys, xs = torch.meshgrid(
+        torch.arange(height, device=device, dtype=torch.float32),
+        torch.arange(width, device=device, dtype=torch.float32),
+        indexing="ij",
+    )
+    corners = torch.stack((xs / width, ys / height, (xs + 1) / width, (ys + 1) / height), dim=-1)
+    return squared(corners.flatten(0, 1), height, width)

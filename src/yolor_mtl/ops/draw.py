@@ -113,6 +113,38 @@ def legend(image: np.ndarray, entries: Sequence[tuple[str, Colour]]) -> np.ndarr
     return np.asarray(picture)
 
 
+def subtitle(image: np.ndarray, line: str) -> np.ndarray:
+    """A picture with a line of text on a dark plate at its foot, in as many rows as it takes."""
+    if not line:
+        return image
+    picture = Image.fromarray(image)
+    letters = font(max(picture.size) / 40)
+    rows = _wrap(line, letters, picture.width - 12)
+    step = letters.getbbox("Ag")[3] + 4
+    top = max(0, picture.height - round(step * len(rows)) - 8)
+    plate = Image.new("RGB", (picture.width, picture.height - top), (20, 20, 20))
+    picture.paste(Image.blend(picture.crop((0, top, *picture.size)), plate, 0.7), (0, top))
+    pen = ImageDraw.Draw(picture)
+    for number, row in enumerate(rows):
+        pen.text((6, top + 4 + number * step), row, fill=(255, 255, 255), font=letters)
+    return np.asarray(picture)
+
+
+def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A picture, darkened but where a coarse map is high.
+
+    Args:
+        image: (H, W, 3) uint8.
+        values: (h, w) float in 0..1 over the same extent.
+    """
+    height, width = image.shape[:2]
+    levels = Image.fromarray((values * 255).round().astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    share = np.asarray(levels, dtype=np.float32)[..., None] / 255
+    glow = np.array((255, 170, 40), dtype=np.float32)
+    mixed = image * (0.3 + 0.55 * share) + glow * 0.15 * share
+    return np.asarray(mixed.clip(0, 255).round().astype(np.uint8))
+
+
 def mosaic(panels: Sequence[np.ndarray], titles: Sequence[str], lines: Sequence[str]) -> Image.Image:
     """Panels in a grid, each under its title, and lines of text below.
 

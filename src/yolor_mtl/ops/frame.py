@@ -28,6 +28,20 @@ def letterbox_frame(original: tuple[int, int], size: tuple[int, int]) -> Frame:
     return Frame(original=original, inner=inner, pad=pad, size=size)
 
 
+def fitting_size(original: tuple[int, int], side: int, multiple: int) -> tuple[int, int]:
+    """(height, width) of the smallest frame for a picture whose longer side becomes ``side``: the other one
+    is padded up to the next multiple.
+
+    Args:
+        original: (height, width) of the picture, at least 1 x 1.
+        side: of the square frame, a multiple of ``multiple``.
+        multiple: of the frame's sides.
+    """
+    longer = max(original)
+    height, width = (-(-length * side // (longer * multiple)) * multiple for length in original)
+    return height, width
+
+
 def letterbox(image: Tensor, size: tuple[int, int]) -> tuple[Tensor, Frame]:
     """Resizes and pads a picture with grey.
 

@@ -51,6 +51,10 @@ class DecodeOptions:
         max_det: greatest number of boxes an image.
         beam: width of the caption's beam search; 1 is greedy.
         max_tokens: greatest length of a caption.
+        length_penalty: captions of a search are compared by their log-probability over their length to this power;
+            ``None`` as the model has it.
+        no_repeat: no run of so many words is written twice in a caption; 0 lets them be.
+        attention: keep where in the picture each word of a caption was read from.
     """
 
     conf: float = 0.25
@@ -58,6 +62,9 @@ class DecodeOptions:
     max_det: int = 300
     beam: int = 1
     max_tokens: int = 40
+    length_penalty: float | None = None
+    no_repeat: int = 0
+    attention: bool = False
 
 
 EVALUATION = DecodeOptions(conf=0.001, iou=0.7, max_det=300)

@@ -279,3 +279,46 @@ def test_pictures_do_not_disturb_each_other() -> None:
     for picture in range(4):
         alone = generate(head, {"memory": memory[picture : picture + 1]}, words=WORDS, beam=3, max_tokens=9)
         assert alone.tokens[0] == together.tokens[picture]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("width", [1, 3])
+def test_attention_is_that_of_the_words_that_were_kept(width: int) -> None:
+    head = _head(2)
+    memory = _memory(head, 2)
+    found = generate(head, {"memory": memory}, words=WORDS, beam=width, max_tokens=7, attend=True)
+    assert found.attention.shape == (2, 7, 6)
+    for picture in range(2):
+        cache = head.start({"memory": memory[picture : picture + 1]})
+        last = START
+        for place, token in enumerate(found.emitted[picture].tolist()):
+            if token == PAD:
+                break
+            _, cache, attention = head.step(torch.tensor([last]), cache)
+            torch.testing.assert_close(found.attention[picture, place], attention[0], atol=1e-5, rtol=0)
+            last = token
+    silent = generate(head, {"memory": memory}, words=WORDS, beam=width, max_tokens=7)
+    assert silent.emitted.tolist() == found.emitted.tolist()
+    assert silent.attention.shape == (2, 7, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 4))
+def test_no_run_of_words_is_written_twice(seed: int, width: int, run: int) -> None:
+    writer = _Chain({}, WORDS)
+    writer.table = torch.randn(WORDS, WORDS, generator=torch.Generator().manual_seed(seed)) * 3
+    writer.table[:, END] -= 8
+    found = generate(writer, NOTHING, words=WORDS, beam=width, max_tokens=12, search=Search(no_repeat=run))
+    (tokens,) = found.tokens
+    runs = [tuple(tokens[i : i + run]) for i in range(len(tokens) - run + 1)]
+    assert len(set(runs)) == len(runs)
+    assert tokens
+
+
+def test_greedy_takes_the_next_best_word_instead_of_a_repetition() -> None:
+    # 4 and 5 call each other for ever; 6 is the second best after 4.
+    writer = _Chain({START: {4: 1}, 4: {5: 0.7, 6: 0.3}, 5: {4: 1}, 6: {END: 1}}, 10)
+    loop = generate(writer, NOTHING, words=10, beam=1, max_tokens=8)
+    assert loop.tokens == [[4, 5, 4, 5, 4, 5, 4, 5]]
+    found = generate(writer, NOTHING, words=10, beam=1, max_tokens=8, search=Search(no_repeat=2))
+    assert found.tokens == [[4, 5, 4, 6]]

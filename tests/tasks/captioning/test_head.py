@@ -111,6 +111,12 @@ def test_positions_differ_from_place_to_place() -> None:
     torch.testing.assert_close(one, sine_positions(3, 3, 32, torch.device("cpu"))[4], atol=1e-4, rtol=0)
 
 
+def test_positions_of_a_picture_are_those_in_its_padded_square() -> None:
+    square = sine_positions(8, 8, 32, torch.device("cpu")).unflatten(0, (8, 8))
+    torch.testing.assert_close(sine_positions(4, 8, 32, torch.device("cpu")), square[2:6].flatten(0, 1))
+    torch.testing.assert_close(sine_positions(8, 2, 32, torch.device("cpu")), square[:, 3:5].flatten(0, 1))
+
+
 def test_in_the_network_captions_share_one_pass() -> None:
     _, network = build({"captioning": {}})
     wanted = targets()["captioning"]

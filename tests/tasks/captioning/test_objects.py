@@ -84,7 +84,7 @@ def test_what_an_object_sees() -> None:
         token = head(features, detection)[0, 0]
         seen = torch.cat([mean(name) for name in ("c3", "p3", "p4")])
         classes = torch.tensor([-9.0, 5, -9]).sigmoid()
-        box = torch.tensor([44 / 96, 20 / 64, 68 / 96, 36 / 64, 24 / 96, 16 / 64, torch.tensor(5.0).sigmoid(), 0.0])
+        box = torch.tensor([44 / 96, 36 / 96, 68 / 96, 52 / 96, 24 / 96, 16 / 96, torch.tensor(5.0).sigmoid(), 0.0])
         wanted = head.look(seen) + head.classes(classes) + head.box(box)
     torch.testing.assert_close(token, wanted, atol=1e-5, rtol=1e-5)
 

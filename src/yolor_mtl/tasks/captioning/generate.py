@@ -40,11 +40,13 @@ class Search:
             compares means, so that short captions gain nothing from being short; 0 compares sums.
         any_token: special tokens may be written and the end may come first, as the weights have it.
         after_end: sum that a finished caption has if it goes on with a word; by default it never does.
+        no_repeat: no run of so many tokens is written twice; 0 lets them be.
     """
 
     length_penalty: float = 1.0
     any_token: bool = False
     after_end: float | None = None
+    no_repeat: int = 0
 
 
 MEANS = Search()
@@ -60,12 +62,15 @@ class Written:
         scores: B mean log-probabilities of the words, the end included.
         emitted: (B, T) int64, T steps of the search: every token, the end included, then padding.
         log_probabilities: (B, T) float32 of each token; 0 after the end.
+        attention: (B, T, S) float32, where each token was read from among the S places of the memory; S is 0 where
+            nobody asked.
     """
 
     tokens: list[list[int]]
     scores: list[float]
     emitted: Tensor
     log_probabilities: Tensor
+    attention: Tensor
 
 
 @torch.no_grad()
@@ -78,6 +83,7 @@ def generate(
     max_tokens: int,
     search: Search = MEANS,
     never: Sequence[int] = (PAD, UNK, START),
+    attend: bool = False,
 ) -> Written:
     """Beam search; a width of 1 is greedy.
 
@@ -92,6 +98,7 @@ def generate(
         max_tokens: greatest number of words, at least 1.
         search: how captions are compared and what they may hold.
         never: tokens without a word.
+        attend: keep the attention of each token.
 
     Returns:
         The best caption of each of the B pictures.
@@ -105,11 +112,12 @@ def generate(
     last = torch.full((batch * beam,), START, device=rows.device)
     forbidden = torch.tensor([] if search.any_token else list(never), dtype=torch.int64, device=rows.device)
     for place in range(max_tokens):
-        logits, cache, _ = writer.step(last, cache)
+        logits, cache, attention = writer.step(last, cache)
         logits = logits[:, :words].float().index_fill(1, forbidden, -torch.inf)
         if place == 0 and not search.any_token:
             logits[:, END] = -torch.inf
-        origin, last = beams.extend(logits.log_softmax(-1), first=place == 0)
+        chances = beams.without_repeats(logits.log_softmax(-1))
+        origin, last = beams.extend(chances, attention if attend else attention[:, :0], first=place == 0)
         if beams.settled():
             break
         if beam > 1:
@@ -170,15 +178,32 @@ class _Beams:
         self.search = search
         self.tokens = torch.empty(batch, width, 0, dtype=torch.int64, device=device)
         self.log_probabilities = torch.empty(batch, width, 0, device=device)
+        self.attention = torch.empty(batch, width, 0, 0, device=device)
         self.scores = torch.zeros(batch, width, device=device)
         self.lengths = torch.zeros(batch, width, device=device)
         self.finished = torch.zeros(batch, width, dtype=torch.bool, device=device)
 
-    def extend(self, log_probabilities: Tensor, *, first: bool) -> tuple[Tensor, Tensor]:
+    def without_repeats(self, log_probabilities: Tensor) -> Tensor:
+        """(B * W, V) without the tokens that would end a run of ``search.no_repeat`` that stands there already; the end
+        may always come."""
+        run = self.search.no_repeat
+        if not 0 < run <= self.tokens.shape[2]:
+            return log_probabilities
+        runs = self.tokens.flatten(0, 1).unfold(1, run, 1)
+        tail = self.tokens.flatten(0, 1)[:, None, self.tokens.shape[2] - run + 1 :]
+        again = (runs[:, :, :-1] == tail).all(2) & (runs[:, :, -1] != END)
+        # What is no repetition points at padding, which is put back as it was.
+        banned = torch.where(again, runs[:, :, -1], PAD)
+        kept = log_probabilities.scatter(1, banned, -torch.inf)
+        kept[:, PAD] = log_probabilities[:, PAD]
+        return kept
+
+    def extend(self, log_probabilities: Tensor, attention: Tensor, *, first: bool) -> tuple[Tensor, Tensor]:
         """Keeps the W best continuations.
 
         Args:
             log_probabilities: (B * W, V).
+            attention: (B * W, S) of the words that are continued with.
             first: all beams are still the same, so only one of them counts.
 
         Returns:
@@ -194,6 +219,7 @@ class _Beams:
         ranks = self._ranks(sums, lengths[..., None])
         if first:
             ranks[:, 1:] = -torch.inf
+            self.attention = attention.new_empty(batch, width, 0, attention.shape[1])
         words = options.shape[-1]
         picked = ranks.flatten(1).topk(width, dim=1).indices
         origin, last = picked // words, picked % words
@@ -204,6 +230,7 @@ class _Beams:
         self.finished = done | (last == END)
         self.tokens = _grown(self.tokens, origin, last)
         self.log_probabilities = _grown(self.log_probabilities, origin, new)
+        self.attention = _grown(self.attention, origin, _of_beams(attention.unflatten(0, (batch, width)), origin))
         offset = torch.arange(batch, device=origin.device)[:, None] * width
         return (origin + offset).flatten(), last.flatten()
 
@@ -223,16 +250,19 @@ class _Beams:
         lengths = self.lengths.clamp(min=1)
         choice = self._ranks(self.scores, lengths).argmax(dim=1, keepdim=True)
         missing = (0, steps - self.tokens.shape[2])
-        emitted, chances = (
-            F.pad(x.gather(1, choice[..., None].expand(-1, -1, x.shape[2]))[:, 0], missing)
-            for x in (self.tokens, self.log_probabilities)
-        )
+        emitted, chances = (F.pad(_of_beams(x, choice)[:, 0], missing) for x in (self.tokens, self.log_probabilities))
+        attention = F.pad(_of_beams(self.attention, choice)[:, 0], (0, 0, *missing))
         mean = (self.scores / lengths).gather(1, choice)[:, 0].tolist()
         tokens = [[token for token in row if token not in (PAD, END)] for row in emitted.tolist()]
-        return Written(tokens, mean, emitted, chances)
+        return Written(tokens, mean, emitted, chances, attention)
+
+
+def _of_beams(rows: Tensor, choice: Tensor) -> Tensor:
+    """Of (B, W, ...) the beams ``choice`` (B, K) int64: (B, K, ...)."""
+    where = choice.view(*choice.shape, *[1] * (rows.dim() - 2)).expand(-1, -1, *rows.shape[2:])
+    return rows.gather(1, where)
 
 
 def _grown(kept: Tensor, origin: Tensor, new: Tensor) -> Tensor:
-    """Rows (B, W, T) of the beams that were kept, and what is new (B, W), as (B, W, T + 1)."""
-    rows = kept.gather(1, origin[..., None].expand(-1, -1, kept.shape[2]))
-    return torch.cat((rows, new[..., None]), dim=2)
+    """Rows (B, W, T, ...) of the beams that were kept, and what is new (B, W, ...), as (B, W, T + 1, ...)."""
+    return torch.cat((_of_beams(kept, origin), new[:, :, None]), dim=2)

@@ -17,7 +17,7 @@ from yolor_mtl.models.blocks import WideLinear
 from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
 from yolor_mtl.models.network import Gleaner
 from yolor_mtl.models.trunks import FeatureInfo
-from yolor_mtl.ops.cells import cells_of
+from yolor_mtl.ops.cells import cell_boxes, cells_of
 from yolor_mtl.records import Outputs
 from yolor_mtl.tasks.captioning.objects import ObjectTokens
 from yolor_mtl.tasks.captioning.pre_norm import DecoderLayer, Groups
@@ -32,13 +32,15 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device)
     """Two-dimensional sine positions, half of the channels for each axis (DETR, arXiv 2005.12872, appendix A.4).
 
     Returns:
-        (height * width, channels) float32, row by row. Positions are shares of the picture, so that the same place
-        has the same code at every image size.
+        (height * width, channels) float32, row by row. Positions are shares of the square about the map, so that the
+        same place of a picture has the same code at every image size, padded to a square or not.
     """
-    quarter = channels // 4
+    quarter, side = channels // 4, max(height, width)
     rates = torch.exp(torch.arange(quarter, device=device) * (-math.log(10000.0) / quarter))
-    ys = (torch.arange(height, device=device) + 0.5) / height * 2 * math.pi * 32
-    xs = (torch.arange(width, device=device) + 0.5) / width * 2 * math.pi * 32
+    ys, xs = (
+        (torch.arange(count, device=device) + 0.5 + (side - count) / 2) / side * 2 * math.pi * 32
+        for count in (height, width)
+    )
     codes = [torch.cat((side.sin(), side.cos()), -1) for side in (ys[:, None] * rates, xs[:, None] * rates)]
     grid = (codes[0][:, None].expand(-1, width, -1), codes[1][None].expand(height, -1, -1))
     return torch.cat(grid, dim=-1).flatten(0, 1)
@@ -48,7 +50,8 @@ class CaptionHead(Gleaner):
     """Reads features as one sequence of cells, writes words.
 
     Outputs: ``memory`` (R, S, d), what the decoder reads: the cells of the features, row by row, then objects where
-    there are some; and with ``inputs`` also ``logits`` (N, T, V).
+    there are some; ``places`` (R, S, 4) ``xyxy`` of each, shares of the square about the frame; and with ``inputs``
+    also ``logits`` (N, T, V).
 
     Args:
         features: names of the features.
@@ -122,7 +125,7 @@ class CaptionHead(Gleaner):
 
     def tell(self, gleaned: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> Outputs:
         """The memory of what :meth:`glean` gave, and what :meth:`say` says of ``inputs`` with ``tokens``."""
-        out = {"memory": self.remember(gleaned)}
+        out = {"memory": self.remember(gleaned), "places": self.places(gleaned)}
         if inputs is None or "tokens" not in inputs:
             return out
         return {**out, "logits": self.say(out, inputs)}
@@ -151,6 +154,14 @@ class CaptionHead(Gleaner):
         if self.objects is not None:
             parts.append(self.objects.tokens(gleaned))
         return self.norm_memory(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
+
+    def places(self, gleaned: Mapping[str, Tensor]) -> Tensor:
+        """Where in the picture each place (R, S) of the memory lies, (R, S, 4)."""
+        maps = [gleaned[name] for name in self.features]
+        parts = [cell_boxes(x.shape[2], x.shape[3], x.device).expand(len(x), -1, -1) for x in maps]
+        if self.objects is not None:
+            parts.append(gleaned["objects.form"][..., :4].float())
+        return torch.cat(parts, dim=1)
 
     def words(self, x: Tensor) -> Tensor:
         """States (N, T, d) to logits (N, T, V)."""

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from yolor_mtl.models.blocks import WideLinear
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.ops.boxes import iou
-from yolor_mtl.ops.cells import cell_at, cells_of, pick
+from yolor_mtl.ops.cells import cell_at, cells_of, pick, squared
 from yolor_mtl.records import Outputs, UserError
 from yolor_mtl.tasks.captioning.pre_norm import SumLayer
 from yolor_mtl.tasks.detection.head import boxes_from_distances, expected_distances
@@ -132,7 +132,8 @@ class ObjectTokens(nn.Module):
 
         Returns:
             ``objects.seen`` (R, K, channels of all features), ``objects.classes`` (R, K, classes) probabilities, and
-            ``objects.form`` (R, K, 8): corners and sides as shares of the picture, the score, and :func:`twins`.
+            ``objects.form`` (R, K, 8): corners and sides as shares of the square about the frame, the score, and
+            :func:`twins`.
 
         Raises:
             UserError: detection answers at other points than ``levels`` have.
@@ -147,11 +148,12 @@ class ObjectTokens(nn.Module):
         low, high = sides.clamp(0, 1).split(2, dim=-1)
         seen = [looked_up(features[name], low, high) for name in self.features]
         classes = pick(logits, places).sigmoid()
+        corners = [squared(corner, height, width) for corner in (low, high)]
         scores = torch.stack((best.sigmoid(), twins(sides, classes.argmax(2))), dim=-1)
         return {
             "objects.seen": torch.cat(seen, dim=-1),
             "objects.classes": classes,
-            "objects.form": torch.cat((low, high, high - low, scores), dim=-1),
+            "objects.form": torch.cat((*corners, corners[1] - corners[0], scores), dim=-1),
         }
 
     def tokens(self, gleaned: Mapping[str, Tensor]) -> Tensor:

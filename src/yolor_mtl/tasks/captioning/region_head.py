@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from yolor_mtl.models.blocks import ConvNormAct, WideLinear
 from yolor_mtl.models.trunks import FeatureInfo
-from yolor_mtl.ops.cells import cells_of, pick
+from yolor_mtl.ops.cells import cell_boxes, cells_of, pick
 from yolor_mtl.records import Outputs, UserError
 from yolor_mtl.tasks.captioning.head import Cache
 from yolor_mtl.tasks.captioning.post_norm import GridEncoder, Pair, PostNormAttention, PostNormFeedForward
@@ -75,7 +75,8 @@ class RegionCaptionHead(nn.Module):
 
     Outputs: ``grid_memory`` (R, S, d), the S cells of ``grid`` row by row, and ``region_memory`` (R, K + C, d): the K
     points with the greatest class logits, the best first, then for each of the C semantic classes the cell where it is
-    most likely; with ``inputs`` also ``logits`` (N, T, V). A picture of fewer points than ``count`` gives all it has.
+    most likely; ``places`` (R, S, 4) ``xyxy`` of the cells, shares of the square about the frame; with ``inputs`` also
+    ``logits`` (N, T, V). A picture of fewer points than ``count`` gives all it has.
 
     Gradients reach the features and the head, not the logits that choose.
 
@@ -152,6 +153,8 @@ class RegionCaptionHead(nn.Module):
             UserError: the outputs read do not fit the features.
         """
         out = self.remember(features, read, self.dropout if self.training else 0.0)
+        grid = features[self.grid_name]
+        out["places"] = cell_boxes(grid.shape[2], grid.shape[3], grid.device).expand(len(grid), -1, -1)
         if inputs is None or "tokens" not in inputs:
             return out
         return {**out, "logits": self.say(out, inputs)}

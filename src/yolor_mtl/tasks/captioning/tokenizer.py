@@ -143,16 +143,21 @@ class CaptionTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the ids; special tokens and ids beyond the vocabulary are left out."""
-        words: list[str] = []
-        for number in ids:
+        return _join([word for word, _ in self.words(ids)])
+
+    def words(self, ids: Iterable[int]) -> list[tuple[str, list[int]]]:
+        """Each word and punctuation mark of the ids, and the positions in ``ids`` that spell it."""
+        words: list[tuple[str, list[int]]] = []
+        for position, number in enumerate(ids):
             piece = self._pieces.get(int(number))
             if piece is None or number < len(SPECIALS):
                 continue
-            if piece.startswith(_CONTINUES):
-                words[-1:] = ["".join([*words[-1:], piece.removeprefix(_CONTINUES)])]
+            if piece.startswith(_CONTINUES) and words:
+                text, positions = words[-1]
+                words[-1] = (text + piece.removeprefix(_CONTINUES), [*positions, position])
             else:
-                words.append(piece)
-        return _join(words)
+                words.append((piece.removeprefix(_CONTINUES), [position]))
+        return words
 
     @staticmethod
     def _frame(ids: list[int], max_tokens: int) -> list[int]:
@@ -204,8 +209,12 @@ class WordListTokenizer(CaptionTokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         """A sentence; ids that stand for no word are left out."""
-        found = (self._pieces.get(int(number)) for number in ids)
-        return _CLINGS.sub(r"\1", " ".join(word for word in found if word)).capitalize()
+        return _CLINGS.sub(r"\1", " ".join(word for word, _ in self.words(ids))).capitalize()
+
+    def words(self, ids: Iterable[int]) -> list[tuple[str, list[int]]]:
+        """Each word of the ids, and its position in ``ids``."""
+        found = ((self._pieces.get(int(number)), position) for position, number in enumerate(ids))
+        return [(word, [position]) for word, position in found if word]
 
 
 def _is_word_list(text: str) -> bool:

@@ -1,0 +1,119 @@
+"""Films: read frame by frame, written again, broken frames and all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yolor_mtl import YOLORMTL
+from yolor_mtl.data.image import UnreadableImageError
+from yolor_mtl.inference.sources import Shot, open_source
+from yolor_mtl.inference.video import Film, FilmWriter, camera, film
+from yolor_mtl.records import UserError
+
+pytest.importorskip("av", reason="films need PyAV: pip install 'yolor-mtl[video]'")
+
+SIZE = (64, 48)
+
+
+def grey(number: int) -> Image.Image:
+    """A frame whose brightness says its number."""
+    return Image.new("RGB", SIZE, (40 + 8 * number,) * 3)
+
+
+def made(path: Path, frames: int = 20, rate: float = 10.0, picture: Callable[[int], Image.Image] = grey) -> Path:
+    writer = FilmWriter(path, rate)
+    for number in range(frames):
+        writer.add(picture(number))
+    writer.close()
+    return path
+
+
+def test_a_film_comes_back(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.mp4")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.mp4"]
+    opened = film(path)
+    assert (opened.total, opened.rate) == (20, 10.0)
+    frames = list(opened)
+    assert [frame.number for frame in frames] == list(range(20))
+    assert [frame.time for frame in frames] == pytest.approx([number / 10 for number in range(20)])
+    for number, frame in enumerate(frames):
+        picture = frame.read()
+        assert picture.shape == (3, 48, 64)
+        assert picture.float().mean() == pytest.approx(40 + 8 * number, abs=4)
+
+
+def test_odd_sizes_and_frames_of_another_size(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.mp4", 3, picture=lambda number: Image.new("RGB", (31 + number, 17), (200, 30, 30)))
+    assert {tuple(frame.read().shape) for frame in film(path)} == {(3, 18, 32)}
+
+
+def test_a_film_of_nothing_is_no_file(tmp_path: Path) -> None:
+    FilmWriter(tmp_path / "a.mp4", 25).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_film(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no film")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    for name in ("text.mp4", "empty.mp4"):
+        with pytest.raises(UserError, match=f"{name}: not a film"):
+            film(tmp_path / name)
+    with pytest.raises(UserError, match="source=97"):
+        camera(97)
+
+
+def test_a_broken_film_gives_what_it_has(tmp_path: Path) -> None:
+    """Bytes in the middle are overwritten: some frames are lost, none is invented, and it ends."""
+    whole = made(tmp_path / "a.mp4", 40, picture=lambda n: Image.effect_noise(SIZE, 60 + n).convert("RGB"))
+    data = bytearray(whole.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = os.urandom(3000)
+    whole.write_bytes(data)
+    read, broken = 0, 0
+    for shot in open_source(str(whole)).shots:
+        try:
+            shot.read()
+            read += 1
+        except UnreadableImageError:
+            broken += 1
+    assert 0 < read <= 40
+    assert read + broken <= 41
+
+
+def test_a_model_over_a_film(trained: Path, tmp_path: Path) -> None:
+    path = made(tmp_path / "a.mp4", 7)
+    model = YOLORMTL(trained, device="cpu", half=False)
+    found = list(model.stream(path, conf=0.0, max_det=2, batch=3))
+    assert [(result.frame, result.path) for result in found] == [(number, str(path)) for number in range(7)]
+    assert [result.to_json()["time"] for result in found] == pytest.approx([number / 10 for number in range(7)])
+    # One picture after the other says the same.
+    alone = model.predict(found[5].image, conf=0.0, max_det=2)[0]
+    assert np.allclose(alone.boxes.xyxy, found[5].boxes.xyxy, atol=1e-2)
+    assert alone.caption == found[5].caption
+
+
+def test_nothing_is_read_ahead_of_a_batch(trained: Path) -> None:
+    read: list[int] = []
+
+    def shot(number: int) -> Shot:
+        def picture() -> object:
+            read.append(number)
+            return np.zeros((48, 64, 3), np.uint8)
+
+        return Shot(str(number), picture)  # type: ignore[arg-type]
+
+    model = YOLORMTL(trained, device="cpu", half=False, tasks=["semantic"])
+    pictures = (np.zeros((48, 64, 3), np.uint8) for number in range(100) if not read.append(number))
+    results = model.stream(pictures, batch=2)
+    next(results)
+    assert read == [0, 1]
+
+
+def test_films_know_their_rate() -> None:
+    assert Film("camera 0", 30.0, None, lambda: None).rate == 30.0
