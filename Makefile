@@ -39,6 +39,7 @@ bench: venv
 	$(BIN)/python benchmarks/postprocess.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/networks.py
+	$(BIN)/python benchmarks/predict.py
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

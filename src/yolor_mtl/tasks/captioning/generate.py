@@ -108,11 +108,11 @@ def generate(
     beams = _Beams(batch, beam, rows.device, search)
     if batch == 0:
         return beams.best(max_tokens)
-    cache = writer.start({name: value.repeat_interleave(beam, dim=0) for name, value in memory.items()})
+    cache = _begun(writer, memory, beam)
     last = torch.full((batch * beam,), START, device=rows.device)
     forbidden = torch.tensor([] if search.any_token else list(never), dtype=torch.int64, device=rows.device)
     for place in range(max_tokens):
-        logits, cache, attention = writer.step(last, cache)
+        logits, grown, attention = writer.step(last, cache)
         logits = logits[:, :words].float().index_fill(1, forbidden, -torch.inf)
         if place == 0 and not search.any_token:
             logits[:, END] = -torch.inf
@@ -120,8 +120,9 @@ def generate(
         origin, last = beams.extend(chances, attention if attend else attention[:, :0], first=place == 0)
         if beams.settled():
             break
-        if beam > 1:
-            cache = {name: value.index_select(1, origin) for name, value in cache.items()}
+        # What a step leaves as it was is the picture's, and the same for all of its beams.
+        moved = [] if beam == 1 else [name for name, value in grown.items() if value is not cache.get(name)]
+        cache = {**grown, **{name: grown[name].index_select(1, origin) for name in moved}}
     return beams.best(max_tokens)
 
 
@@ -152,7 +153,7 @@ def sample(
         padding.
     """
     rows = next(iter(memory.values()))
-    cache = writer.start({name: value.repeat_interleave(count, dim=0) for name, value in memory.items()})
+    cache = _begun(writer, memory, count)
     last = torch.full((len(rows) * count,), START, device=rows.device)
     forbidden = torch.tensor(list(never), dtype=torch.int64, device=rows.device)
     done = torch.zeros_like(last, dtype=torch.bool)
@@ -168,6 +169,11 @@ def sample(
         if bool(done.all()):
             break
     return torch.stack(drawn, dim=1)
+
+
+def _begun(writer: Writer, memory: Mapping[str, Tensor], count: int) -> Cache:
+    """``count`` empty captions of each picture, what is known of the picture worked out once."""
+    return {name: value.repeat_interleave(count, dim=1) for name, value in writer.start(memory).items()}
 
 
 class _Beams:

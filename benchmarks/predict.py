@@ -1,0 +1,207 @@
+"""From a file to four answers, beside the bare forward of the vision part; and what captions cost.
+
+    .venv/bin/python benchmarks/predict.py
+    .venv/bin/python benchmarks/predict.py model=nano rounds=20
+
+A JPEG of 640 x 640 pixels is read, letterboxed, seen, and answered: boxes, masks, semantic and panoptic map at its own
+size, and a caption of twelve words. The network is untrained; its outputs are computed and then replaced by invented
+ones such as a trained network gives (``benchmarks/postprocess.py``), so that the answers cost what they cost. The bars:
+
+- over the vision part: the whole of it over trunk, boxes, masks and semantic head alone;
+- over the authors' network: 1.58 s on a machine that multiplies 362 GFLOP/s, scaled by what this one does;
+- beam over greedy, at five beams and twelve words;
+- without a cache over with one: each word by the full forward of all words before it, twenty words; the same tokens.
+
+Everything that is compared runs in turns, and the median counts. Absolute times are this machine's.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import postprocess
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor, nn
+
+from yolor_mtl.build import build_model, model_config
+from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.inference.catalog import full_space
+from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.ops.device import half_pays
+from yolor_mtl.ops.frame import letterbox_frame
+from yolor_mtl.tasks.base import DecodeOptions
+from yolor_mtl.tasks.captioning.generate import generate
+from yolor_mtl.tasks.captioning.tokenizer import END, START
+
+SIDE, WORDS, MANY_WORDS, BEAM, GEMM = 640, 12, 20, 5, 2048
+AUTHORS_SECONDS, AUTHORS_GFLOPS = 1.58, 362.0
+LIMITS = {"fp32": 1.5, "bf16": 2.0}
+
+
+@dataclass
+class BenchConfig:
+    """Keys of this benchmark; ``bf16`` also where the machine has no such multiplications."""
+
+    model: str = "gelan-c"
+    rounds: int = 8
+    objects: int = 20
+    bf16: bool = False
+
+
+class Told(nn.Module):
+    """A network that computes its outputs, and gives invented ones."""
+
+    def __init__(self, network: nn.Module, outputs: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.network, self.outputs = network, outputs
+
+    def forward(self, images: Tensor, *rest: Any) -> dict[str, Any]:
+        """The memory of the caption is the network's own."""
+        return {**self.network(images, *rest), **self.outputs}
+
+
+def medians(actions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, run in turns; the first round does not count."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in track(range(rounds + 1), ", ".join(actions), transient=True):
+        for name, action in actions.items():
+            started = time.perf_counter()
+            action()
+            times[name].append(time.perf_counter() - started)
+    return {name: float(np.median(found[1:])) for name, found in times.items()}
+
+
+def make_predictor(config: BenchConfig, half: bool) -> Predictor:
+    """A predictor whose captions never end early."""
+    row = model_config(config.model)
+    torch.manual_seed(0)
+    model = build_model(row, full_space(row))
+    with torch.no_grad():
+        model.network.heads["captioning"].out.bias[END] = -1e4  # type: ignore[index, union-attr]
+    return Predictor(model, "cpu", str(half), SIDE)
+
+
+def photograph() -> bytes:
+    """A JPEG of 640 x 640, as hard to read as a photograph."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).resize((SIDE, SIDE))
+    pixels = np.asarray(coarse) + rng.normal(0, 8, (SIDE, SIDE, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def end_to_end(config: BenchConfig, half: bool, table: Table) -> None:
+    """Rows of one precision."""
+    predictor = make_predictor(config, half)
+    network, kind = predictor.model.network, "bf16" if half else "fp32"
+    heads = [task.name for task in predictor.model.tasks if task.head is not None and task.name != "captioning"]
+    images = torch.randint(0, 256, (1, 3, SIDE, SIDE), dtype=torch.uint8)
+    vision = tuple(task for task in predictor.model.tasks if task.name in heads)
+    frame = letterbox_frame((SIDE, SIDE), predictor.size)
+    invented = postprocess.invented_outputs(
+        predictor, vision, images, postprocess.BenchConfig(objects=config.objects), frame
+    )
+    predictor.model = replace(predictor.model, network=Told(network, invented))  # type: ignore[arg-type]
+    data, options = photograph(), DecodeOptions(max_tokens=WORDS)
+
+    def forward() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            network(images, heads)
+
+    def whole() -> None:
+        (result,) = predictor.predict([data], options)
+        assert len(result.boxes or ()) > 0
+        assert len(result["captioning"]["tokens"]) == WORDS
+
+    square = torch.randn(GEMM, GEMM)
+    actions = {"vision": forward, "whole": whole, "product": partial(torch.mm, square, square)}
+    found = medians(actions, config.rounds)
+    (result,) = predictor.predict([data], options)
+    what = f"{kind}: a file to four answers ({len(result.boxes or ())} objects, {WORDS} words) over the vision part"
+    at_most(table, what, found["whole"], found["vision"], LIMITS[kind])
+    gflops = 2 * GEMM**3 / found["product"] / 1e9
+    authors = AUTHORS_SECONDS * AUTHORS_GFLOPS / gflops
+    what = f"{kind}: the authors' four-task network at {gflops:.0f} GFLOP/s, over ours"
+    # In fp32 the products alone take longer than that.
+    at_least(table, what, authors, found["whole"], 5.0 if half else None)
+
+
+def captions(config: BenchConfig, table: Table) -> None:
+    """Rows of writing alone, in fp32 as the predictor writes."""
+    predictor = make_predictor(config, half=False)
+    (task,) = (task for task in predictor.model.tasks if task.name == "captioning")
+    head, words = task.decode.writer, task.decode.tokenizer.size  # type: ignore[attr-defined]
+    never = task.decode.tokenizer.wordless  # type: ignore[attr-defined]
+    images = torch.randint(0, 256, (1, 3, SIDE, SIDE), dtype=torch.uint8)
+    memory = predictor.model.network(images, ["captioning"])["captioning"]
+    memory = {name: memory[name] for name in head.memories}
+
+    def cached(beam: int, length: int) -> list[int]:
+        return generate(head, memory, words=words, beam=beam, max_tokens=length, never=never).tokens[0]
+
+    def uncached() -> list[int]:
+        tokens = [START]
+        for _ in range(MANY_WORDS):
+            # The last token is what a caption of so many would be asked for, and is not read.
+            inputs = {"tokens": torch.tensor([[*tokens, END]]), "image": torch.zeros(1, dtype=torch.int64)}
+            logits = head.say(memory, inputs)[0, -1, :words]
+            logits[[*never, END]] = -torch.inf
+            tokens.append(int(logits.argmax()))
+        return tokens[1:]
+
+    found = medians(
+        {
+            "greedy": partial(cached, 1, WORDS),
+            "beam": partial(cached, BEAM, WORDS),
+            "cache": partial(cached, 1, MANY_WORDS),
+            "no cache": uncached,
+        },
+        config.rounds,
+    )
+    at_most(table, f"captions of {WORDS} words: {BEAM} beams over greedy", found["beam"], found["greedy"], 2.0)
+    same = "the same tokens" if cached(1, MANY_WORDS) == uncached() else "OTHER TOKENS"
+    what = f"captions of {MANY_WORDS} words: without a cache over with one, {same}"
+    at_least(table, what, found["no cache"], found["cache"], 1.2)
+
+
+def at_most(table: Table, what: str, seconds: float, beside: float, limit: float) -> None:
+    ratio = seconds / beside
+    said = f"{limit:.2f}" + ("" if ratio <= limit else ", missed")
+    table.add_row(what, f"{seconds * 1000:.1f}", f"{beside * 1000:.1f}", f"{ratio:.2f}", said)
+
+
+def at_least(table: Table, what: str, seconds: float, beside: float, limit: float | None) -> None:
+    ratio = seconds / beside
+    said = "" if limit is None else f"{limit:.2f} or more" + ("" if ratio >= limit else ", missed")
+    table.add_row(what, f"{seconds * 1000:.1f}", f"{beside * 1000:.1f}", f"{ratio:.2f}", said)
+
+
+@torch.inference_mode()
+def main() -> None:
+    config = fill(BenchConfig, parse_assignments(sys.argv[1:]))
+    console = Console(width=150)
+    table = Table("", "ms", "beside, ms", "ratio", "limit", title=f"{config.model}, {torch.get_num_threads()} threads")
+    end_to_end(config, False, table)
+    if config.bf16 or half_pays(torch.device("cpu")):
+        end_to_end(config, True, table)
+    else:
+        table.add_row("bf16: this machine multiplies it no faster than fp32; bf16=true runs it", "", "", "", "")
+    table.add_section()
+    captions(config, table)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
