@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,18 @@ from typing import Any
 from rich.console import Console
 
 from yolor_mtl.commands.common import check_counts, counting, make_predictor, report_failures
-from yolor_mtl.config import fill, parse_assignments
-from yolor_mtl.inference.sources import Shot, open_source
+from yolor_mtl.config import fill, nearest, parse_assignments
+from yolor_mtl.inference.ray_job import RayJob, predict_by_ray
+from yolor_mtl.inference.sources import Shot, Source, open_source
 from yolor_mtl.inference.tracking import Tracker
 from yolor_mtl.inference.video import USUAL_RATE, Film, FilmWriter
 from yolor_mtl.inference.writer import PredictionWriter
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks.base import DecodeOptions
+
+ENGINES = ("local", "ray")
+
+Failed = Callable[[Shot, str], None]
 
 
 @dataclass
@@ -45,6 +50,10 @@ class PredictConfig:
         half: auto, true (bfloat16) or false (fp32).
         vocab: the word list that was published with a ``.pt`` that writes captions.
         strict: refuse a ``.pt`` that has tensors without a place, or places without a tensor; false only warns.
+        resume: keep what ``out`` has, and answer what is missing there.
+        engine: local, or ray: the same on the machines of a Ray cluster, or on this one's cores.
+        actors: with ``engine=ray``, how many predictors work side by side.
+        gpus: with ``engine=ray``, GPUs of each of them.
         json: print the summary as JSON.
     """
 
@@ -67,6 +76,10 @@ class PredictConfig:
     half: str = "auto"
     vocab: str = ""
     strict: bool = True
+    resume: bool = False
+    engine: str = "local"
+    actors: int = 2
+    gpus: float = 0.0
     json: bool = False
 
 
@@ -78,36 +91,95 @@ def predict(words: Sequence[str], console: Console) -> int:
         raise UserError("source= is missing; give a picture, a folder, a pattern or a film")
     source = open_source(config.source)
     quiet = Console(quiet=True) if config.json else console
-    if any(path.resolve().parent == Path(config.out).resolve() for path in source.files):
-        raise UserError(f"out={config.out} is the folder of what is read, which would be overwritten; choose another")
-    predictor = make_predictor(
-        config.model, config.tasks, config.device, config.half, config.imgsz, config.vocab, config.strict, config.rect
-    )
-    if config.half == "auto" and predictor.half:
-        quiet.print(f"computing in bfloat16 on {predictor.device.type}; half=false is float32")
+    _check(config, source)
+    answers: Callable[[PredictionWriter, Failed], Iterator[Path]]
+    answers = _by_ray(config, source) if config.engine == "ray" else _here(config, source, quiet)
     film = _film(config, source.film) if source.film else None
-    follow = Tracker(source.film.rate if source.film else USUAL_RATE) if config.track else None
     done = 0
-    with PredictionWriter(Path(config.out), film) as writer, counting(quiet, "predicting", source.total) as progress:
+    with (
+        PredictionWriter(Path(config.out), source.files, film, config.resume) as writer,
+        counting(quiet, "predicting", source.total) as progress,
+    ):
         line = progress.task_ids[0]
+        progress.advance(line, len(writer.done))
 
         def failed(shot: Shot, reason: str) -> None:
             writer.fail(shot, reason)
             progress.advance(line)
 
-        for found in predictor.predict_shots(source.shots, _options(config), failed, config.batch):
-            result = follow(found) if follow else found
-            picture = writer.add(result)
+        for _ in answers(writer, failed):
             done += 1
             progress.advance(line)
-            if source.film is None and (source.total or 0) <= 20:
-                quiet.print(f"{picture}  {result.summary()}", soft_wrap=True, highlight=False)
     if config.json:
         console.print_json(data={"out": config.out, "pictures": done, "failures": writer.failures})
         return 1 if writer.failures else 0
     what = f"{done} pictures" if film is None else f"{done} frames as {film.path}"
     console.print(f"{what} and predictions.jsonl in {config.out}/", soft_wrap=True)
+    if writer.done:
+        console.print(f"{len(writer.done)} pictures were there already")
     return report_failures(console, {_name(entry): entry["reason"] for entry in writer.failures})
+
+
+def _check(config: PredictConfig, source: Source) -> None:
+    """Refuses what does not go together.
+
+    Raises:
+        UserError: names the key.
+    """
+    if any(path.resolve().parent == Path(config.out).resolve() for path in source.files):
+        raise UserError(f"out={config.out} is the folder of what is read, which would be overwritten; choose another")
+    if config.engine not in ENGINES:
+        raise UserError(f"engine={config.engine}{nearest(config.engine, ENGINES)}; there are: {', '.join(ENGINES)}")
+    pictures = source.film is None and bool(source.files)
+    if config.resume and not pictures:
+        raise UserError("resume=true needs pictures in files; films, cameras and standard input begin anew")
+    if config.engine == "ray" and (config.track or not pictures):
+        raise UserError("engine=ray takes pictures in files, without track=true; engine=local takes films")
+
+
+def _here(
+    config: PredictConfig, source: Source, console: Console
+) -> Callable[[PredictionWriter, Failed], Iterator[Path]]:
+    """Answers of this process."""
+    predictor = make_predictor(
+        config.model, config.tasks, config.device, config.half, config.imgsz, config.vocab, config.strict, config.rect
+    )
+    if config.half == "auto" and predictor.half:
+        console.print(f"computing in bfloat16 on {predictor.device.type}; half=false is float32")
+    follow = Tracker(source.film.rate if source.film else USUAL_RATE) if config.track else None
+
+    def answers(writer: PredictionWriter, failed: Failed) -> Iterator[Path]:
+        shots = (shot for shot in source.shots if shot.path not in writer.done)
+        for found in predictor.predict_shots(shots, _options(config), failed, config.batch):
+            result = follow(found) if follow else found
+            picture = writer.add(result)
+            if source.film is None and (source.total or 0) <= 20:
+                console.print(f"{picture}  {result.summary()}", soft_wrap=True, highlight=False)
+            yield picture
+
+    return answers
+
+
+def _by_ray(config: PredictConfig, source: Source) -> Callable[[PredictionWriter, Failed], Iterator[Path]]:
+    """Answers of a cluster."""
+    if not config.model:
+        raise UserError("model= is missing; give a .safetensors file or a run's folder, such as runs/NAME")
+    job = RayJob(
+        model=config.model,
+        out=str(Path(config.out).resolve()),
+        options=_options(config),
+        tasks=tuple(config.tasks or ()),
+        device=config.device,
+        half=config.half,
+        imgsz=config.imgsz,
+        rect=config.rect,
+        vocab=config.vocab,
+        strict=config.strict,
+        batch=config.batch,
+        actors=config.actors,
+        gpus=config.gpus,
+    )
+    return lambda writer, failed: predict_by_ray(job, writer, failed)
 
 
 def _options(config: PredictConfig) -> DecodeOptions:

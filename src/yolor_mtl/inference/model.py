@@ -16,6 +16,7 @@ from torch import Tensor
 
 from yolor_mtl.build import Model, load_model
 from yolor_mtl.config import nearest
+from yolor_mtl.inference.hub import USUAL_NAME, download_weights
 from yolor_mtl.inference.predictor import Picture, Predictor
 from yolor_mtl.inference.published import SUFFIXES, load_published
 from yolor_mtl.inference.result import Result
@@ -58,6 +59,23 @@ class YOLORMTL:
     ) -> None:
         model = load_weights(str(weights), list(tasks), str(vocab), strict)
         self._predictor = Predictor(model, device, str(half), imgsz, rect)
+
+    @classmethod
+    def from_pretrained(
+        cls, repo: str, *, filename: str = USUAL_NAME, revision: str | None = None, **options: Any
+    ) -> YOLORMTL:
+        """A model from the Hugging Face Hub; what was downloaded once is kept.
+
+        Args:
+            repo: ``user/name``.
+            filename: the ``.safetensors`` in it.
+            revision: a branch, tag or commit.
+            options: as for the class.
+
+        Raises:
+            UserError: it cannot be had or used.
+        """
+        return cls(download_weights(repo, filename, revision), **options)
 
     @property
     def names(self) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,45 @@ from yolor_mtl.inference.result import Result
 from yolor_mtl.inference.sources import Shot
 from yolor_mtl.inference.video import FilmWriter
 from yolor_mtl.ops.files import write_atomic, write_text
+from yolor_mtl.records import UserError
+
+LINES = "predictions.jsonl"
+
+
+class Stems:
+    """A name of its own for every picture: a second one of a stem gets a number."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def free(self, stem: str) -> str:
+        """The stem, with a number from the second picture of that stem on."""
+        number = self._numbers.get(stem, 0) + 1
+        self._numbers[stem] = number
+        if number == 1:
+            return stem
+        numbered = f"{stem}-{number}"
+        return self.free(stem) if numbered in self._numbers else self._claim(numbered)
+
+    def of(self, paths: Iterable[str | Path]) -> dict[str, str]:
+        """A name for each of these pictures; a path that comes twice is one picture."""
+        return {path: self.free(Path(path).stem) for path in dict.fromkeys(map(str, paths))}
+
+    def _claim(self, stem: str) -> str:
+        self._numbers[stem] = 1
+        return stem
+
+
+def leave(result: Result, out: Path, stem: str) -> dict[str, Any]:
+    """Writes a result's picture ``<stem>.jpg`` and its PNGs into a folder; returns its record, which names the PNGs."""
+    record = result.to_json()
+    for name, image in result.images().items():
+        place = Path(name) / f"{stem}.png"
+        write_atomic(out / place, image.save)
+        record.setdefault(name, {})["png"] = place.as_posix()
+    drawn = result.plot()
+    write_atomic(out / f"{stem}.jpg", lambda temporary: drawn.save(temporary, quality=92))
+    return record
 
 
 class PredictionWriter:
@@ -18,17 +58,34 @@ class PredictionWriter:
 
     Args:
         out: the folder.
+        files: the pictures, where they are known before: each then has the same name whatever came before it.
         film: what is written where the pictures are frames: one annotated film instead of a picture and PNGs for each.
+        resume: keep the lines that are there, see :attr:`done`.
+
+    Attributes:
+        stems: path -> name of what is written for it, of ``files``.
+        done: paths that have a line already.
+        failures: what could not be read.
+
+    Raises:
+        UserError: with ``resume``, there are lines of another kind.
     """
 
-    def __init__(self, out: Path, film: FilmWriter | None = None) -> None:
+    def __init__(
+        self, out: Path, files: Iterable[str | Path] = (), film: FilmWriter | None = None, resume: bool = False
+    ) -> None:
         self.out = out
         self.failures: list[dict[str, Any]] = []
         self._film = film
-        self._stems: dict[str, int] = {}
+        self._free = Stems()
+        self.stems = self._free.of(files)
         out.mkdir(parents=True, exist_ok=True)
         (out / "failures.json").unlink(missing_ok=True)
-        self._lines = (out / "predictions.jsonl").open("w", encoding="utf-8")
+        lines = _whole_lines(out / LINES) if resume else {}
+        self.done = frozenset(lines)
+        if resume:
+            write_text(out / LINES, "".join(lines.values()))
+        self._lines = (out / LINES).open("a" if resume else "w", encoding="utf-8")
 
     def __enter__(self) -> PredictionWriter:
         return self
@@ -46,21 +103,14 @@ class PredictionWriter:
         """Writes one result; returns its picture, or the film that it is a part of."""
         if self._film is not None:
             self._film.add(result.plot(overlay=True))
-            self._line(result.to_json())
+            self.line(result.to_json())
             return self._film.path
-        stem = self._free_stem(Path(result.path).stem or "picture")
-        record = result.to_json()
-        for name, image in result.images().items():
-            place = Path(name) / f"{stem}.png"
-            write_atomic(self.out / place, image.save)
-            record.setdefault(name, {})["png"] = place.as_posix()
-        picture = self.out / f"{stem}.jpg"
-        drawn = result.plot()
-        write_atomic(picture, lambda temporary: drawn.save(temporary, quality=92))
-        self._line(record)
-        return picture
+        stem = self.stems.get(result.path) or self._free.free(Path(result.path).stem or "picture")
+        self.line(leave(result, self.out, stem))
+        return self.out / f"{stem}.jpg"
 
-    def _line(self, record: dict[str, Any]) -> None:
+    def line(self, record: dict[str, Any]) -> None:
+        """One more line."""
         self._lines.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._lines.flush()
 
@@ -69,15 +119,20 @@ class PredictionWriter:
         frame = {} if shot.frame is None else {"frame": shot.frame}
         self.failures.append({"path": shot.path, **frame, "reason": reason})
 
-    def _free_stem(self, stem: str) -> str:
-        """The stem, with a number from the second picture of that stem on."""
-        number = self._stems.get(stem, 0) + 1
-        self._stems[stem] = number
-        if number == 1:
-            return stem
-        numbered = f"{stem}-{number}"
-        return self._free_stem(stem) if numbered in self._stems else self._claim(numbered)
 
-    def _claim(self, stem: str) -> str:
-        self._stems[stem] = 1
-        return stem
+def _whole_lines(path: Path) -> dict[str, str]:
+    """Each picture's line by its path; a last line that was cut short is left out.
+
+    Raises:
+        UserError: another line is none of ours.
+    """
+    found: dict[str, str] = {}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found[json.loads(line)["path"]] = line
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise UserError(f"{path}, line {number}: not a line of predict; resume=false begins anew") from error
+    return found
