@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs
 from PIL import Image
 
 from yolor_mtl import YOLORMTL
@@ -117,3 +118,22 @@ def test_nothing_is_read_ahead_of_a_batch(trained: Path) -> None:
 
 def test_films_know_their_rate() -> None:
     assert Film("camera 0", 30.0, None, lambda: None).rate == 30.0
+
+
+@pytest.mark.torture
+def test_memory_does_not_grow_with_a_film(trained: Path, tmp_path: Path) -> None:
+    """Two hundred frames and two thousand: the same greatest memory within a twentieth."""
+    peaks = []
+    for frames in (200, 2000):
+        path = made(tmp_path / f"{frames}.mp4", frames, picture=lambda number: grey(number % 20))
+        words = ["predict", f"model={trained}", f"source={path}", f"out={tmp_path / 'out'}", "device=cpu", "half=false"]
+        said = runs.python(
+            "from yolor_mtl.cli import main\n"
+            f"assert main({[*words, 'conf=0', 'max_det=5', 'track=true', 'json=true']!r}) == 0\n"
+            "status = open('/proc/self/status').read().split()\n"
+            "print(status[status.index('VmHWM:') + 1])\n"
+        )
+        peaks.append(int(said.split()[-1]))
+        assert len((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()) == frames
+    print(f"greatest memory over 200 and 2,000 frames: {peaks[0]} and {peaks[1]} kB")
+    assert peaks[1] <= peaks[0] * 1.05
