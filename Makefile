@@ -6,7 +6,7 @@ minutes ?= 8
 MINUTES ?= $(minutes)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: venv demo test torture lint bench clean
+.PHONY: venv demo test torture lint docs bench clean
 
 venv: $(VENV)/.ready
 
@@ -33,6 +33,10 @@ lint: venv
 	$(BIN)/lint-imports
 	$(BIN)/interrogate -q src
 	$(BIN)/deptry src
+
+# Not quiet: what is not said is not counted, and a broken link would pass.
+docs: venv
+	$(BIN)/mkdocs build
 
 bench: venv
 	$(BIN)/python benchmarks/training_step.py
