@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -131,3 +133,33 @@ def test_what_does_not_fit_is_named() -> None:
     del state["embedding.weight"], state["out.weight"]
     with pytest.raises(UserError, match=r"4 missing \(embedding\.weight"):
         load_state(net, state, "here")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
+def test_any_bit_that_is_altered_is_seen(saved: Path, tmp_path: Path, share: float, bit: int) -> None:
+    content = bytearray(saved.read_bytes())
+    content[int(share * len(content))] ^= 1 << bit
+    (tmp_path / "b.safetensors").write_bytes(content)
+    # A blank more or less between the header and the values changes nothing that is read.
+    try:
+        state, metadata = read_weights(tmp_path / "b.safetensors")
+    except UserError:
+        return
+    wanted, told = read_weights(saved)
+    assert metadata == told
+    assert all(torch.equal(state[name], wanted[name]) for name in wanted)
+
+
+def test_altered_values_and_words_are_named(saved: Path) -> None:
+    content = saved.read_bytes()
+    for altered in (content[:-1] + bytes([content[-1] ^ 1]), content.replace(b'"config":"{}"', b'"config":"[]"')):
+        assert altered != content
+        saved.write_bytes(altered)
+        with pytest.raises(UserError, match="was altered after it was written"):
+            read_weights(saved)
+
+
+def test_weights_of_earlier_versions_have_no_digest(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "a.safetensors", {"format": FORMAT})
+    assert torch.equal(read_weights(tmp_path / "a.safetensors")[0]["a"], torch.ones(2))

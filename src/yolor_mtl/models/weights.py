@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,11 +20,14 @@ from yolor_mtl.records import UserError
 FORMAT = "yolor-mtl/1"
 """Value of the metadata's key ``format``."""
 
+DIGEST = "digest"
+"""Key of the metadata that holds :func:`digest_of` the rest."""
+
 
 def save_weights(
     path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype | None = None
 ) -> None:
-    """Writes a state dict and its metadata, whole or not at all.
+    """Writes a state dict and its metadata, whole or not at all, with a digest by which any change is seen.
 
     Args:
         path: the file.
@@ -42,19 +47,21 @@ def save_weights(
         seen.add(place)
         stored = tensor.detach().cpu()
         kept[name] = (stored.to(dtype) if dtype and stored.is_floating_point() else stored).contiguous()
+    told = {"format": FORMAT, **metadata}
+    told[DIGEST] = digest_of(kept, told)
     try:
-        write_atomic(path, lambda temporary: save_file(kept, temporary, {"format": FORMAT, **metadata}))
+        write_atomic(path, lambda temporary: save_file(kept, temporary, told))
     except SafetensorError as error:
-        if (told := re.search(r"\(os error (\d+)\)", str(error))) is None:
+        if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
             raise
-        raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a file that :func:`save_weights` wrote.
 
     Raises:
-        UserError: no such file, not safetensors, cut off, or not ours.
+        UserError: no such file, not safetensors, cut off, not ours, or altered since.
     """
     if not path.is_file():
         raise UserError(f"no weights file {path}")
@@ -68,7 +75,19 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(
             f"{path} was not written by yolor-mtl (its metadata has no format={FORMAT}); train writes best.safetensors"
         )
+    # Files of earlier versions have none.
+    if (digest := metadata.pop(DIGEST, None)) not in (None, digest_of(state, metadata)):
+        raise UserError(f"{path} was altered after it was written: its digest {digest} does not fit; get it once more")
     return state, metadata
+
+
+def digest_of(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """BLAKE2b, 32 hexadecimal digits, of every tensor's name, type, shape and bytes, and of all metadata."""
+    found = hashlib.blake2b(json.dumps(sorted(metadata.items())).encode(), digest_size=16)
+    for name, tensor in sorted(state.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
