@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from yolor_mtl.data.scenes import write_scenes
+
 
 def _val(model: Path, data: Path, out: Path, rank: int = 0, world: int = 1, port: int = 0) -> subprocess.Popen[bytes]:
     ranks = {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -18,7 +20,10 @@ def _val(model: Path, data: Path, out: Path, rank: int = 0, world: int = 1, port
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_two_processes_give_the_numbers_of_one(trained: Path, scenes: Path, tmp_path: Path) -> None:
+def test_case_10_two_processes_give_the_numbers_of_one(trained: Path, tmp_path: Path) -> None:
+    """Twenty-one pictures, which two processes cannot share evenly."""
+    scenes = tmp_path / "scenes"
+    write_scenes(scenes, train=0, val=21, workers=1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -31,3 +36,5 @@ def test_two_processes_give_the_numbers_of_one(trained: Path, scenes: Path, tmp_
     assert one == two
     for name in ("detections.json", "segmentations.json", "captions.json", "panoptic.json"):
         assert (tmp_path / "one" / name).read_text() == (tmp_path / "two" / name).read_text()
+    captions = json.loads((tmp_path / "two" / "captions.json").read_text())
+    assert len(captions) == len({entry["image_id"] for entry in captions}) == 21

@@ -60,7 +60,7 @@ def test_a_second_demo_starts_anew(
     assert (tmp_path / "runs" / "demo" / "last.previous.ckpt").is_file()
 
 
-def test_a_loss_that_is_no_number(
+def test_case_06_a_loss_that_is_no_number(
     command: runs.Command, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, out, calls = SoftmaxLoss.__call__, tmp_path / "run", itertools.count()

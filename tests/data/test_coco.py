@@ -69,7 +69,7 @@ def test_an_image_with_all_its_labels(tmp_path: Path) -> None:
         dataset.annotations(1)
 
 
-def test_category_ids_keep_their_names(tmp_path: Path) -> None:  # CASES 2
+def test_case_02_category_ids_keep_their_names(tmp_path: Path) -> None:
     categories = [
         {"id": 90, "name": "toothbrush"},
         {"id": 3, "name": "car"},
@@ -83,7 +83,7 @@ def test_category_ids_keep_their_names(tmp_path: Path) -> None:  # CASES 2
     assert [dataset.space.names[o.category] for o in objects] == ["toothbrush", "car", "train"]
 
 
-def test_category_ids_may_start_at_zero(tmp_path: Path) -> None:  # CASES 2
+def test_case_02_category_ids_may_start_at_zero(tmp_path: Path) -> None:
     things = [thing(1, 1, 1), thing(2, 1, 0)]
     split(tmp_path, "train", instances=instances([image(1)], things, classes(cat=0, dog=1)))
     dataset = opened(tmp_path)
@@ -114,7 +114,7 @@ def three_masks() -> tuple[list[Any], np.ndarray]:
     return [polygons, {"size": [30, 40], "counts": compressed["counts"].decode()}, uncompressed], mask
 
 
-def test_polygons_and_both_rles_give_equal_masks(tmp_path: Path) -> None:  # CASES 3
+def test_case_03_polygons_and_both_rles_give_equal_masks(tmp_path: Path) -> None:
     forms, mask = three_masks()
     crowd = [0, 0, 1]
     things = [
@@ -129,7 +129,7 @@ def test_polygons_and_both_rles_give_equal_masks(tmp_path: Path) -> None:  # CAS
         assert np.array_equal(decode_segmentation(label.segmentation, 30, 40), mask)
 
 
-def test_images_without_objects_stay(tmp_path: Path) -> None:  # CASES 4
+def test_case_04_images_without_objects_stay(tmp_path: Path) -> None:
     images = [image(k) for k in range(10)]
     split(tmp_path, "train", instances=instances(images, [thing(k, k) for k in range(7)]))
     dataset = opened(tmp_path)

@@ -214,7 +214,7 @@ worker.join()
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads Linux's account of memory")
 @pytest.mark.parametrize("cached", [True, False])
-def test_workers_do_not_grow(tmp_path: Path, cache: Path, cached: bool) -> None:  # CASES 5, in small
+def test_case_05_workers_do_not_grow(tmp_path: Path, cache: Path, cached: bool) -> None:
     number = 5000
     things = [thing(k, k % number, segmentation=[[k, 1, 2, 3, 4.5, k]]) for k in range(number * 4)]
     root = split(tmp_path / "set", "train", instances=instances([image(k) for k in range(number)], things))

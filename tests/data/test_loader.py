@@ -152,7 +152,7 @@ def test_unknown_objects_never_stand_beside_known_ones(tmp_path: Path, tasks: tu
             assert bool(blue.any()) == (not known)
 
 
-def test_every_picture_without_objects_is_seen(tmp_path: Path) -> None:
+def test_case_04_every_picture_without_objects_is_seen(tmp_path: Path) -> None:
     data = _data(tmp_path, ["bm", "e", "bm", "e", "bm", "bm", "e", "bm", "bm", "bm"])
     labels = _labels("detection", "instance")
     schedule = Schedule(view_pools(data, labels), 4)
@@ -328,7 +328,7 @@ def test_evaluation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("world", "workers"), [(1, 0), (2, 0), (3, 2)])
-def test_evaluation_is_shared_without_padding(tmp_path: Path, world: int, workers: int) -> None:
+def test_case_10_evaluation_is_shared_without_padding(tmp_path: Path, world: int, workers: int) -> None:
     data = EvaluationSet(_data(tmp_path, ["bm"] * 7), SIZE)
     ids = []
     for rank in range(world):

@@ -112,7 +112,7 @@ def test_boxes_survive_the_way_through_text(
 
 @pytest.mark.parametrize("number", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tiff"])
-def test_boxes_are_of_the_upright_picture(tmp_path: Path, number: int, ending: str) -> None:  # CASES 1
+def test_case_01_boxes_are_of_the_upright_picture(tmp_path: Path, number: int, ending: str) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = number
     path = tmp_path / f"images/train/a.{ending}"

@@ -141,7 +141,7 @@ def test_bytes_of_a_stream_and_grey_pictures(model: YOLORMTL) -> None:
     assert model.predict(buffer.getvalue())[0].orig_shape == (17, 33)
 
 
-def test_importing_does_nothing() -> None:
+def test_case_17_importing_does_nothing() -> None:
     said = runs.python(
         "import logging, socket, sys\n"
         "def refuse(*a, **k): raise AssertionError('network')\n"

@@ -69,7 +69,7 @@ def test_what_is_no_film(tmp_path: Path) -> None:
         camera(97)
 
 
-def test_a_broken_film_gives_what_it_has(tmp_path: Path) -> None:
+def test_case_16_a_broken_film_gives_what_it_has(tmp_path: Path) -> None:
     """Bytes in the middle are overwritten: some frames are lost, none is invented, and it ends."""
     whole = made(tmp_path / "a.mp4", 40, picture=lambda n: Image.effect_noise(SIZE, 60 + n).convert("RGB"))
     data = bytearray(whole.read_bytes())
@@ -121,7 +121,7 @@ def test_films_know_their_rate() -> None:
 
 
 @pytest.mark.torture
-def test_memory_does_not_grow_with_a_film(trained: Path, tmp_path: Path) -> None:
+def test_case_16_memory_does_not_grow_with_a_film(trained: Path, tmp_path: Path) -> None:
     """Two hundred frames and two thousand: the same greatest memory within a twentieth."""
     peaks = []
     for frames in (200, 2000):

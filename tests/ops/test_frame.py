@@ -86,7 +86,7 @@ def _through(mask: torch.Tensor, size: tuple[int, int], stride: int) -> torch.Te
 
 @pytest.mark.parametrize("stride", [4, 8])
 @pytest.mark.parametrize("original", [(641, 333), (333, 641), (200, 311), (900, 700), (640, 640), (97, 97)])
-def test_edges_of_a_rectangle_come_back(original: tuple[int, int], stride: int) -> None:
+def test_case_15_edges_of_a_rectangle_come_back(original: tuple[int, int], stride: int) -> None:
     height, width = original
     top, bottom, left, right = height // 5 + 1, height * 3 // 4, width // 7 + 2, width * 4 // 5
     mask = torch.zeros(1, height, width)

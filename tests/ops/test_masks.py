@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 
@@ -12,7 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from yolor_mtl.ops.masks import CroppedMasks, check_rle, decode_segmentation, run_lengths, segmentation_to_rle
+from yolor_mtl.ops.masks import (
+    CroppedMasks,
+    PackedCrops,
+    check_rle,
+    decode_segmentation,
+    run_lengths,
+    segmentation_to_rle,
+)
 
 SQUARE = [2.0, 3.0, 6.0, 3.0, 6.0, 8.0, 2.0, 8.0]
 
@@ -137,3 +145,39 @@ def _whole(size: tuple[int, int]) -> CroppedMasks:
 def test_rle_of_a_crop_is_that_of_the_whole_mask(masks: CroppedMasks) -> None:
     encoded = coco_mask.encode(np.asfortranarray(masks.dense(0), dtype=np.uint8))
     assert masks.rle(0) == {"size": list(masks.size), "counts": encoded["counts"].decode()}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(0, 3), st.booleans(), st.integers(0, 2**31))
+@example(1, 1, 0, True, 0)
+@example(700, 700, 0, True, 0)
+@example(700, 700, 3, True, 0)
+def test_packed_crops_come_back(height: int, width: int, kind: int, first: bool, seed: int) -> None:
+    """Nothing, everything, something round, and noise; with the first pixel set and clear."""
+    rng = np.random.default_rng(seed)
+    y, x = np.ogrid[:height, :width]
+    crop = [
+        np.zeros((height, width), bool),
+        np.ones((height, width), bool),
+        (y - height / 2) ** 2 + (x - width / 2) ** 2 < (min(height, width) / 3) ** 2,
+        rng.random((height, width)) < 0.5,
+    ][kind].copy()
+    crop[0, 0] = first
+    packed = PackedCrops([crop, ~crop])
+    assert len(packed) == 2
+    assert packed.shape(0) == crop.shape
+    assert packed[0].dtype == bool
+    assert np.array_equal(packed[0], crop)
+    assert np.array_equal(packed[1], ~crop)
+    assert np.array_equal(packed.select([1])[0], ~crop)
+    assert np.array_equal(packed[1:][0], ~crop)
+
+
+def test_large_crops_take_little_memory() -> None:
+    y, x = np.ogrid[:3000, :4000]
+    tracemalloc.start()
+    packed = PackedCrops((y - 1500) ** 2 + (x - 10 * n) ** 2 < 1400**2 for n in range(20))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(packed) == 20
+    assert kept < 20 * 3000 * 4000 / 50

@@ -84,7 +84,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.torture)])
-def test_a_killed_run_goes_on_as_if_nothing_had_been(scenes: Path, tmp_path: Path, kills: int) -> None:
+def test_case_08_a_killed_run_goes_on_as_if_nothing_had_been(scenes: Path, tmp_path: Path, kills: int) -> None:
     keys = {**KEYS, "data": str(scenes), "tasks": TASKS, "epochs": 2 * kills}
     out, moments = tmp_path / "run", random.Random(2)
     killed = 0

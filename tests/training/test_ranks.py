@@ -140,7 +140,7 @@ def test_two_processes_take_the_steps_of_one(quick: None, tmp_path: Path, monkey
         torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_the_other_process_ends_when_one_is_killed(quick: None, tmp_path: Path) -> None:
+def test_case_07_the_other_process_ends_when_one_is_killed(quick: None, tmp_path: Path) -> None:
     root = write_data(tmp_path / "data")
     first, second = ended(pair(root, tmp_path / "run", "1"))
     assert second.code == -signal.SIGKILL

@@ -121,7 +121,7 @@ def fires(content: bytes, sentinel: Path) -> bool:
 
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "beside weights"])
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=list(PAYLOADS))
-def test_nothing_is_run(payload: Payload, inside: bool, tmp_path: Path) -> None:
+def test_case_17_nothing_is_run(payload: Payload, inside: bool, tmp_path: Path) -> None:
     sentinel = tmp_path / "ran"
     content = payload(sentinel)
     if inside:  # {"model": {"a": tensor}, "date": payload}; without protocol and end

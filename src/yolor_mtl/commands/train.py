@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from yolor_mtl.commands.common import data_root, make_predictor, report_failures
 from yolor_mtl.commands.scoring import Rival, build_report, load_rival, print_beside, print_scores, run_evaluation
 from yolor_mtl.config import parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
+from yolor_mtl.inference.evaluator import NothingToScoreError
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
@@ -94,7 +96,13 @@ def _report(
     weights = result.out / "best.safetensors"
     predictor = make_predictor(str(weights), None, config.device, config.half, 0)
     dataset = open_coco(root, split_names(config.val))
-    evaluation = run_evaluation(predictor, dataset, console, batch=config.batch, workers=config.workers)
+    try:
+        evaluation = run_evaluation(predictor, dataset, console, batch=config.batch, workers=config.workers)
+    except NothingToScoreError as error:
+        # The training is done all the same, and is no less worth for it.
+        console.print(f"[yellow]note:[/yellow] {escape(str(error))}", soft_wrap=True, highlight=False)
+        console.print(f"weights and tables in {result.out}/, without a report", highlight=False)
+        return {}
     if leads:
         evaluation.write(result.out / "val")
     rivals = []

@@ -92,6 +92,10 @@ class Evaluation:
         }
 
 
+class NothingToScoreError(UserError):
+    """The labels of a data set give no task anything to score."""
+
+
 def evaluate(
     predictor: Predictor,
     dataset: CocoDataset,
@@ -374,7 +378,7 @@ def _evaluation(
             protocol |= notes
     watch.tick("scoring")
     if not scores and not failures:
-        raise UserError(
+        raise NothingToScoreError(
             f"nothing to score in split {'+'.join(dataset.split_names)} of {dataset.root}: {', '.join(skipped)}: "
             "the labels have nothing to find; choose another split= or other tasks="
         )

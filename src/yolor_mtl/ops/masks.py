@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from contourpy import contour_generator
@@ -87,9 +88,78 @@ def decode_segmentation(segmentation: Segmentation, height: int, width: int) -> 
     return np.asarray(coco_mask.decode(segmentation_to_rle(segmentation, height, width)))
 
 
+LARGE = 2**18
+"""Pixels from which on a crop is packed."""
+
+
+class PackedCrops(Sequence[np.ndarray]):
+    """Arrays (h, w) bool that are asked for one by one; large ones are kept as runs or as bits, whichever is less.
+
+    Args:
+        crops: taken one after the other, so that no two large ones are held at a time if they are made that way.
+    """
+
+    def __init__(self, crops: Iterable[np.ndarray]) -> None:
+        self._kept = [crop if crop.size < LARGE else _packed(crop) for crop in crops]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> PackedCrops: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | PackedCrops:
+        """An array, unpacked anew at each call; of a slice the arrays as they are kept."""
+        if isinstance(index, slice):
+            return self.select(range(len(self))[index])
+        kept = self._kept[index]
+        return kept if isinstance(kept, np.ndarray) else kept.unpacked()
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """(h, w) of an array."""
+        height, width = self._kept[index].shape
+        return height, width
+
+    def select(self, keep: Iterable[int]) -> PackedCrops:
+        """The arrays at the positions ``keep``, as they are kept."""
+        chosen = PackedCrops(())
+        chosen._kept = [self._kept[index] for index in keep]
+        return chosen
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A mask as lengths of runs, clear and set in turn, or as bits, both row by row."""
+
+    shape: tuple[int, ...]
+    runs: np.ndarray | None
+    bits: np.ndarray | None
+
+    def unpacked(self) -> np.ndarray:
+        if self.runs is not None:
+            values = np.arange(len(self.runs)) % 2 == 1
+            return np.repeat(values, self.runs).reshape(self.shape)
+        assert self.bits is not None
+        return np.unpackbits(self.bits, count=math.prod(self.shape)).view(bool).reshape(self.shape)
+
+
+def _packed(crop: np.ndarray) -> _Packed:
+    flat = crop.reshape(-1)
+    # A run of clear pixels comes first, of none where the first one is set.
+    places = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = np.concatenate([[0] if flat[0] else [], places])
+    if 4 * len(starts) > flat.size / 8:
+        return _Packed(crop.shape, None, np.packbits(flat))
+    return _Packed(crop.shape, np.diff(starts, prepend=0, append=flat.size).astype(np.int32), None)
+
+
 @dataclass(frozen=True)
 class CroppedMasks:
-    """N masks of one picture, each kept as a crop: 300 masks of a 12-megapixel photograph stay small.
+    """N masks of one picture, each kept as a crop, large ones packed: 300 masks of a 12-megapixel photograph
+    stay small.
 
     Attributes:
         size: (height, width) of the picture.
@@ -101,6 +171,13 @@ class CroppedMasks:
     corners: Sequence[tuple[int, int]]
     crops: Sequence[np.ndarray]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "crops", self._packed)
+
+    @property
+    def _packed(self) -> PackedCrops:
+        return self.crops if isinstance(self.crops, PackedCrops) else PackedCrops(self.crops)
+
     @classmethod
     def from_dense(cls, size: tuple[int, int], masks: Iterable[np.ndarray]) -> CroppedMasks:
         """From masks (height, width) bool or of zeros and ones, each cut to its own extent and let go at once.
@@ -108,27 +185,30 @@ class CroppedMasks:
         ``masks`` may make them one by one: no more than one of them is held beside the crops.
         """
         corners: list[tuple[int, int]] = []
-        crops: list[np.ndarray] = []
-        for mask in masks:
-            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-            if not len(rows):
-                rows = columns = np.zeros(1, dtype=int)
-            corners.append((int(columns[0]), int(rows[0])))
-            # A copy, whatever the type: a view would keep the whole mask alive.
-            crops.append(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(bool))
-        return cls(size, corners, crops)
+
+        def crops() -> Iterator[np.ndarray]:
+            for mask in masks:
+                rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+                if not len(rows):
+                    rows = columns = np.zeros(1, dtype=int)
+                corners.append((int(columns[0]), int(rows[0])))
+                # A copy, whatever the type: a view would keep the whole mask alive.
+                yield mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(bool)
+
+        packed = PackedCrops(crops())
+        return cls(size, corners, packed)
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def select(self, keep: Sequence[int]) -> CroppedMasks:
         """The masks at the positions ``keep``, in that order."""
-        return CroppedMasks(self.size, [self.corners[i] for i in keep], [self.crops[i] for i in keep])
+        return CroppedMasks(self.size, [self.corners[i] for i in keep], self._packed.select(keep))
 
     def window(self, index: int) -> tuple[slice, slice]:
         """Where crop ``index`` lies in the picture, as (rows, columns)."""
-        (left, top), crop = self.corners[index], self.crops[index]
-        return slice(top, top + crop.shape[0]), slice(left, left + crop.shape[1])
+        (left, top), (height, width) = self.corners[index], self._packed.shape(index)
+        return slice(top, top + height), slice(left, left + width)
 
     def dense(self, index: int) -> np.ndarray:
         """Mask ``index`` as (height, width) bool."""

@@ -252,7 +252,7 @@ def test_what_may_not_be_written_is_not(favourite: int, beam: int) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([1, 3, 5]), st.integers(1, 40))
-def test_untrained_networks_always_write_a_word(seed: int, beam: int, limit: int) -> None:
+def test_case_18_untrained_networks_always_write_a_word(seed: int, beam: int, limit: int) -> None:
     torch.manual_seed(seed)
     tasks, network = build({"captioning": {"slots": 300}})
     frame = letterbox_frame((HEIGHT, WIDTH), (HEIGHT, WIDTH))

@@ -80,7 +80,7 @@ def test_the_metric_s_own_words(tmp_path: Path) -> None:
     assert 0 < metric.java_scores()[0]["caption/METEOR"] < 1
 
 
-def test_no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case_12_no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"java=true: no java on the PATH; install one"):
         CaptionMetric().check_java()

@@ -55,7 +55,7 @@ def test_a_reference_as_prediction_is_perfect(shared: Path) -> None:
     assert [numbers[name] for name in NAMES[:5]] == pytest.approx([1] * 5, abs=1e-6)
 
 
-def test_empty_and_odd_captions_do_not_fail() -> None:
+def test_case_12_empty_and_odd_captions_do_not_fail() -> None:
     numbers = scored(numbered()).compute()
     assert 0 < numbers["caption/BLEU-1"] < 1
     empty = scored([(1, "", ("A cat.",)), (2, "...", ("A dog.",))]).compute()

@@ -38,7 +38,7 @@ def held_out(groups: list[list[str]]) -> tuple[list[Words], list[list[Words]]]:
 
 
 @pytest.mark.parametrize(("folder", "images"), [("coco_sample", None), ("coco_real", 500)])
-def test_real_captions_score_as_pycocoevalcap_scores_them(shared: Path, folder: str, images: int | None) -> None:
+def test_case_12_real_captions_score_as_pycocoevalcap_does(shared: Path, folder: str, images: int | None) -> None:
     candidates, references = held_out(caption_groups(shared, folder, images))
     numbers = ours(candidates, references)
     assert numbers == pytest.approx(theirs(candidates, references), abs=1e-9)

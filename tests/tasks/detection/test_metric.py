@@ -57,7 +57,7 @@ def guessed(labels: Labels, seed: int = 0) -> list[tuple[Annotations, Prediction
 
 
 @pytest.mark.parametrize("split", ["val2017", "train2017"])
-def test_real_labels_score_as_pycocotools_scores_them(shared: Path, split: str) -> None:
+def test_case_11_real_labels_score_as_pycocotools_scores_them(shared: Path, split: str) -> None:
     labels = real_labels(shared, split)
     pairs = guessed(labels)
     numbers = scored(pairs, labels.space).compute()

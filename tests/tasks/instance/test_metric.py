@@ -86,7 +86,7 @@ def guessed(label: Annotations, rng: np.random.Generator, classes: int) -> Found
 
 
 @pytest.mark.parametrize("split", ["val2017", "train2017"])
-def test_real_labels_score_as_pycocotools_scores_them(shared: Path, tmp_path: Path, split: str) -> None:
+def test_case_11_real_labels_score_as_pycocotools_scores_them(shared: Path, tmp_path: Path, split: str) -> None:
     labels = real_labels(shared, split)
     rng = np.random.default_rng(1)
     images = [(label, guessed(label, rng, len(labels.space.things))) for label in labels.images]

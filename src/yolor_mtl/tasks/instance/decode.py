@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from yolor_mtl.ops.masks import CroppedMasks
+from yolor_mtl.ops.masks import CroppedMasks, PackedCrops
 from yolor_mtl.ops.sampling import Windows
 from yolor_mtl.records import Frame, Outputs, Prediction, Predictions
 from yolor_mtl.tasks.base import DecodeOptions
@@ -34,10 +34,13 @@ class InstanceDecode:
         logits = prediction["logits"][detection["kept"]].detach().float().cpu().numpy()
         windows = Windows(frame, (logits.shape[1], logits.shape[2]))
         corners: list[tuple[int, int]] = []
-        crops: list[np.ndarray] = []
-        for plane, box in zip(logits, detection["boxes"].tolist(), strict=True):
-            left, top = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
-            right, bottom = min(width, math.ceil(box[2])), min(height, math.ceil(box[3]))
-            corners.append((left, top))
-            crops.append(windows.sample(plane, (left, top, right, bottom)) > 0)
-        return {**detection, "masks": CroppedMasks(frame.original, corners, crops)}
+
+        def crops() -> Iterator[np.ndarray]:
+            for plane, box in zip(logits, detection["boxes"].tolist(), strict=True):
+                left, top = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
+                right, bottom = min(width, math.ceil(box[2])), min(height, math.ceil(box[3]))
+                corners.append((left, top))
+                yield windows.sample(plane, (left, top, right, bottom)) > 0
+
+        packed = PackedCrops(crops())
+        return {**detection, "masks": CroppedMasks(frame.original, corners, packed)}

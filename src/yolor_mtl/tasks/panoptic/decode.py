@@ -71,8 +71,9 @@ class PanopticDecode:
             if score < self.rule.conf or category < 0:
                 continue
             view = ids[masks.window(index)]
-            free = masks.crops[index] & (view == 0)
-            area, whole = int(np.count_nonzero(free)), int(np.count_nonzero(masks.crops[index]))
+            crop = masks.crops[index]
+            free = crop & (view == 0)
+            area, whole = int(np.count_nonzero(free)), int(np.count_nonzero(crop))
             if area == 0 or area < self.rule.visible * whole:
                 continue
             number = len(segments) + 1
