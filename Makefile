@@ -6,6 +6,9 @@ minutes ?= 8
 MINUTES ?= $(minutes)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 
+# Seconds of fuzzing for each parser: an hour for all of them.
+FUZZ ?= 300
+
 .PHONY: venv demo test torture lint docs bench clean
 
 venv: $(VENV)/.ready
@@ -25,6 +28,8 @@ test: venv
 
 torture: venv
 	$(BIN)/python -m pytest -m torture
+	$(BIN)/python -m pip install -q -e '.[fuzz]'
+	$(BIN)/python tests/fuzz/run.py $(FUZZ)
 
 lint: venv
 	$(BIN)/ruff check .

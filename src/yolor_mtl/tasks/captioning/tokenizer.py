@@ -54,6 +54,9 @@ class CaptionTokenizer:
         found = [self._tokenizer.token_to_id(token) for token in SPECIALS]
         if found != [PAD, UNK, START, END]:
             raise UserError(f"special tokens {SPECIALS} must have the ids 0 to 3, not {found}")
+        # The library would find out at the first word that it does not know.
+        if (unknown := getattr(self._tokenizer.model, "unk_token", None)) != SPECIALS[UNK]:
+            raise UserError(f"an unknown word must become {SPECIALS[UNK]}, not {unknown!r}")
         self._text = text
         # Ids to pieces once: a lookup through the library for every token of every caption is slow.
         self._pieces = {number: piece for piece, number in self._tokenizer.get_vocab().items()}

@@ -1,0 +1,71 @@
+"""Coverage-guided fuzzing of the parsers (atheris): ``python tests/fuzz/run.py SECONDS [TARGET ...]``.
+
+Each target has its time, from the seeds and from what earlier runs kept under ``build/fuzz``. An input that makes a
+parser fail or hang is written to ``tests/fuzz/found/TARGET-...`` and ends its target; ``tests/fuzz/test_found.py``
+tries it from then on.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SLOW = 20
+"""Seconds after which one input counts as a hang."""
+
+
+def one(name: str, words: list[str]) -> None:
+    """Fuzzes a target in this process; never returns."""
+    import atheris
+
+    with atheris.instrument_imports(include=["yolor_mtl"]):
+        from targets import TARGETS
+    atheris.Setup([sys.argv[0], *words], TARGETS[name])
+    atheris.Fuzz()
+
+
+def main() -> int:
+    """All targets one after the other; how many inputs each has had, and how many found something."""
+    from seeds import seeds
+    from targets import TARGETS
+
+    seconds, names = int(sys.argv[1]), sys.argv[2:] or list(TARGETS)
+    found, runs = 0, 0
+    for name in names:
+        corpus = ROOT / "build" / "fuzz" / name
+        corpus.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            for number, data in enumerate(seeds(Path(folder))[name]):
+                (corpus / f"seed-{number}").write_bytes(data)
+        prefix = HERE / "found" / f"{name}-"
+        prefix.parent.mkdir(exist_ok=True)
+        limits = [f"-max_total_time={seconds}", f"-timeout={SLOW}", "-rss_limit_mb=4096", "-print_final_stats=1"]
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", name, *limits, f"-artifact_prefix={prefix}", str(corpus)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
+        number = int(told[1]) if told else 0
+        runs += number
+        found += done.returncode != 0
+        print(
+            f"{name}: {number:,} inputs in {seconds} s, {'FAILED' if done.returncode else 'nothing found'}", flush=True
+        )
+        if done.returncode:
+            print(done.stderr[-3000:])
+    print(f"{runs:,} inputs in {seconds * len(names)} s; {found} of {len(names)} targets found something")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(HERE), str(HERE.parent / "data")]
+    if sys.argv[1] == "--one":
+        one(sys.argv[2], sys.argv[3:])
+    sys.exit(main())
