@@ -49,6 +49,7 @@ bench: venv
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/networks.py
 	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/runtimes.py
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -76,6 +76,11 @@ class Model:
         fuse(self.network)
         return self
 
+    @property
+    def multiple(self) -> int:
+        """Sides of the frame must be multiples of this."""
+        return self.network.trunk.multiple
+
     def parameters_by_part(self) -> dict[str, int]:
         """Learnable values of the trunk and of each head."""
         parts = {"trunk": self.network.trunk, **self.network.heads}

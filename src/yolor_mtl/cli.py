@@ -57,6 +57,12 @@ VERBS: Mapping[str, Verb] = {
     "predict": Verb(
         "predict", "predict", ("commands.predict", "PredictConfig"), "yolor-mtl predict model=runs/demo source=photos/"
     ),
+    "export": Verb(
+        "export",
+        "export",
+        ("commands.export", "ExportConfig"),
+        "yolor-mtl export model=runs/demo format=openvino out=runs/demo-openvino",
+    ),
     "diagnose": Verb(
         "diagnose",
         "diagnose",

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from yolor_mtl.data.named import find_data
-from yolor_mtl.inference.model import load_weights
+from yolor_mtl.inference.model import open_model
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.records import UserError
 
@@ -72,9 +72,10 @@ def make_predictor(
     """
     if not model:
         raise UserError(
-            "model= is missing; give a .safetensors file or a run's folder, such as runs/NAME, or a published .pt"
+            "model= is missing; give a .safetensors file, a run's folder, such as runs/NAME, a published .pt, or an "
+            "exported folder"
         )
-    return Predictor(load_weights(model, tasks or [], vocab, strict, warn), device, half, imgsz, rect)
+    return Predictor(open_model(model, tasks or [], vocab, strict, warn), device, half, imgsz, rect)
 
 
 def warn(text: str) -> None:

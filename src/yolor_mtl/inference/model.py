@@ -16,6 +16,7 @@ from torch import Tensor
 
 from yolor_mtl.build import Model, load_model
 from yolor_mtl.config import nearest
+from yolor_mtl.inference.exported import Exported, is_exported, load_exported
 from yolor_mtl.inference.hub import USUAL_NAME, download_weights
 from yolor_mtl.inference.predictor import Picture, Predictor
 from yolor_mtl.inference.published import SUFFIXES, load_published
@@ -32,7 +33,7 @@ class YOLORMTL:
 
     Args:
         weights: a shipped name such as ``scenes-nano``, a ``.safetensors`` that ``train`` or ``convert`` wrote, a run's
-            folder, or a published ``.pt``.
+            folder, a published ``.pt``, or a folder that ``export`` wrote.
         tasks: tasks to run; all that were trained by default.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a GPU's number.
         half: ``auto``, ``true`` or ``false``; ``auto`` is bfloat16 where the hardware has it.
@@ -57,7 +58,7 @@ class YOLORMTL:
         vocab: str | Path = "",
         strict: bool = True,
     ) -> None:
-        model = load_weights(str(weights), list(tasks), str(vocab), strict)
+        model = open_model(str(weights), list(tasks), str(vocab), strict)
         self._predictor = Predictor(model, device, str(half), imgsz, rect)
 
     @classmethod
@@ -146,6 +147,28 @@ class YOLORMTL:
         return map(Tracker(rate), found) if track else found
 
 
+def open_model(
+    name: str, tasks: list[str], vocab: str = "", strict: bool = True, say: Callable[[str], object] = warnings.warn
+) -> Model | Exported:
+    """What ``model=`` names where it need not be trained: weights, or a folder that ``export`` wrote.
+
+    Args:
+        name: as :class:`YOLORMTL`.
+        tasks: tasks to run; all by default.
+        vocab: as :class:`YOLORMTL`.
+        strict: as :class:`YOLORMTL`.
+        say: as in :func:`load_weights`.
+
+    Raises:
+        UserError: it is neither, or ``vocab`` is given for what carries its own words.
+    """
+    if not is_exported(Path(name)):
+        return load_weights(name, tasks, vocab, strict, say)
+    if vocab:
+        raise UserError(f"vocab={vocab}: {name} carries its own words; vocab= goes with a published .pt")
+    return load_exported(Path(name), tasks)
+
+
 def load_weights(
     name: str, tasks: list[str], vocab: str = "", strict: bool = True, say: Callable[[str], object] = warnings.warn
 ) -> Model:
@@ -190,6 +213,10 @@ def _file(name: str) -> Iterator[Path]:
         yield path / "best.safetensors"
     elif path.suffix in (".safetensors", *SUFFIXES):
         yield path
+    elif is_exported(path):
+        raise UserError(
+            f"model={name} is an exported folder, whose graphs predict and val run; here weights are needed"
+        )
     elif name in shipped_weights():
         with resources.as_file(_shipped() / f"{name}.safetensors") as unpacked:
             yield unpacked

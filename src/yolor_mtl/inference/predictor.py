@@ -17,9 +17,11 @@ from torch import Tensor
 
 from yolor_mtl.build import Model
 from yolor_mtl.data.image import UnreadableImageError, read_image, upright_rgb
+from yolor_mtl.inference.backends.base import Runtime
+from yolor_mtl.inference.backends.torch import TorchRuntime
+from yolor_mtl.inference.exported import Exported
 from yolor_mtl.inference.result import Result
 from yolor_mtl.inference.sources import Shot
-from yolor_mtl.ops.device import choose_device, half_type
 from yolor_mtl.ops.frame import fitting_size, letterbox
 from yolor_mtl.records import Frame, Prediction, UserError
 from yolor_mtl.tasks.base import DecodeOptions, decode_all
@@ -45,40 +47,36 @@ class Predictor:
     """Runs a model; keeps no state between calls.
 
     Args:
-        model: it is turned into its inference form, in place.
-        device: as :func:`choose_device` understands it.
+        model: weights, whose network is turned into its inference form, in place; or an exported folder.
+        device: as :func:`choose_device` understands it; exported graphs run on the CPU.
         half: ``auto``, ``true``, ``false`` or ``fp16``; see :func:`half_type`.
         imgsz: longer side of the frame, pixels; 0 takes the model's own.
         rect: a picture is padded no further than it must be, instead of to a square.
 
     Raises:
-        UserError: no such device, or ``imgsz`` does not fit the network.
+        UserError: no such device or precision, or ``imgsz`` does not fit the network.
     """
 
     def __init__(
-        self, model: Model, device: str = "auto", half: str = "auto", imgsz: int = 0, rect: bool = True
+        self, model: Model | Exported, device: str = "auto", half: str = "auto", imgsz: int = 0, rect: bool = True
     ) -> None:
-        self.device = choose_device(device)
-        self.short = half_type(half, self.device)
-        self.half = self.short is not None
         side = imgsz or model.config.imgsz
-        multiple = model.network.trunk.multiple
-        if side < multiple or side % multiple:
-            raise UserError(f"imgsz={side} must be a multiple of {multiple}")
+        if side < model.multiple or side % model.multiple:
+            raise UserError(f"imgsz={side} must be a multiple of {model.multiple}")
         self.size = (side, side)
-        self.multiple = multiple
+        self.multiple = model.multiple
         self.rect = rect
-        self.model = model.inference()
-        self.model.network.to(self.device)
+        self.model = model
+        self.runtime: Runtime = (
+            TorchRuntime(model, device, half) if isinstance(model, Model) else model.runtime(device, half)
+        )
+        self.device, self.half = self.runtime.device, self.runtime.half
 
     def predict_batch(self, images: Tensor, frames: Sequence[Frame], options: DecodeOptions) -> Answered:
         """Answers for letterboxed pictures (B, 3, H, W) uint8 and their B frames."""
         with torch.inference_mode():
             started = time.perf_counter()
-            with torch.autocast(self.device.type, self.short, enabled=self.half):
-                outputs = self.model.network(images.to(self.device, non_blocking=True))
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
+            outputs = self.runtime(images)
             middle = time.perf_counter()
             predictions = decode_all(self.model.tasks, outputs, frames, options)
         ended = time.perf_counter()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from yolor_mtl.data.image import read_image
-from yolor_mtl.inference.model import load_weights
+from yolor_mtl.inference.model import open_model
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.inference.sources import Shot
 from yolor_mtl.inference.writer import PredictionWriter, leave
@@ -64,7 +64,7 @@ class _Actor:
 
     def __init__(self, job: RayJob) -> None:
         self.job = job
-        model = load_weights(job.model, list(job.tasks), job.vocab, job.strict)
+        model = open_model(job.model, list(job.tasks), job.vocab, job.strict)
         self.predictor = Predictor(model, job.device, job.half, job.imgsz, job.rect)
 
     def __call__(self, rows: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -106,7 +106,7 @@ def predict_by_ray(job: RayJob, writer: PredictionWriter, failed: Callable[[Shot
     if not left:
         return
     # Refuses here, with a message, what every predictor would refuse there.
-    load_weights(job.model, list(job.tasks), job.vocab, job.strict)
+    open_model(job.model, list(job.tasks), job.vocab, job.strict)
     ours = not ray.is_initialized()
     # Ray says on stdout what happens to its workers, where the answers of a command stand.
     with redirect_stdout(sys.stderr):

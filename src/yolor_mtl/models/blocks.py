@@ -192,11 +192,14 @@ class PhaseConv(nn.Module):
         """(B, c_in, H, W) to (B, c_out, 2 H, 2 W), channels last in memory."""
         (batch, _, height, width), channels = x.shape, self.phases.out_channels // 4
         y: Tensor = self.phases(x).permute(0, 2, 3, 1)
-        out = y.new_empty(batch, height, 2, width, 2, channels)
-        for index, part in enumerate(y.split(channels, dim=3)):
-            row, column = divmod(index, 2)
-            out[:, :, row, :, column] = part[:, row : row + height, column : column + width]
-        return out.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+        parts = y.split(channels, dim=3)
+        # Put side by side and not written into their places, which other runtimes do one value after the other. With
+        # channels last two neighbours in a row are one cell of twice the channels.
+        rows = [
+            torch.cat((parts[2 * row][:, :, :width], parts[2 * row + 1][:, :, 1:]), dim=3)[:, row : row + height]
+            for row in range(2)
+        ]
+        return torch.stack(rows, dim=2).view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
 def _paired(kernel: Tensor, axis: int) -> tuple[Tensor, Tensor]:

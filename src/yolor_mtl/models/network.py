@@ -103,7 +103,7 @@ class Network(nn.Module):
     ) -> Outputs:
         """One head on some rows, and before it what it reads that is not there for them."""
         features = {name: shared[name] if seen is None else _pick(shared[name], seen) for name in self.features[task]}
-        batch = len(next(iter(shared.values())))
+        batch = next(iter(shared.values())).shape[0]  # len() would tie an exported graph to one size
         read = {
             name: outputs[name]
             if name in outputs and _same(seen, rows.get(name), batch)

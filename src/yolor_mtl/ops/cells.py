@@ -29,6 +29,11 @@ def cell_at(points: Tensor, height: int, width: int) -> Tensor:
     return y * width + x
 
 
+def extent(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """(2,) float32, width and height: a tensor, where numbers would tie an exported graph to its example's."""
+    return torch.cat([torch.full((1,), side, dtype=torch.float32, device=device) for side in (width, height)])
+
+
 def squared(shares: Tensor, height: int, width: int) -> Tensor:
     """Places of a frame as shares of the square about it, which has the same middle and its longer side.
 
@@ -39,7 +44,8 @@ def squared(shares: Tensor, height: int, width: int) -> Tensor:
         height: of the frame, in any unit.
         width: of the frame, in the same unit.
     """
-    part = shares.new_tensor((width, height)).repeat(shares.shape[-1] // 2) / max(height, width)
+    sides = extent(height, width, shares.device)
+    part = (sides / sides.max()).to(shares.dtype).repeat(shares.shape[-1] // 2)
     return shares * part + (1 - part) / 2
 
 

@@ -12,7 +12,9 @@ from yolor_mtl.records import Frame, Outputs, Prediction, Predictions
 from yolor_mtl.tasks.base import DecodeOptions
 from yolor_mtl.tasks.captioning.generate import MEANS, Search, Writer, Written, generate
 from yolor_mtl.tasks.captioning.grounding import Word, heat_maps
+from yolor_mtl.tasks.captioning.parts import BEGIN, STEP, PartWriter, writer_parts
 from yolor_mtl.tasks.captioning.tokenizer import END, PAD, CaptionTokenizer
+from yolor_mtl.tasks.parts import Call, Part
 
 
 class CaptionDecode:
@@ -80,6 +82,19 @@ class CaptionDecode:
             kept = [place for place, token in enumerate(emitted) if token not in (PAD, END)]
             answer["attention"] = written.attention[row, kept]
         return answer
+
+    def parts(self, out: Outputs) -> dict[str, Part]:
+        """``caption_start`` and ``caption_step``, see :mod:`yolor_mtl.tasks.captioning.parts`.
+
+        Args:
+            out: the head's outputs for two pictures or more.
+        """
+        return writer_parts(self.writer, {name: out[name].float() for name in self.writer.memories})
+
+    def over(self, parts: Mapping[str, Call]) -> CaptionDecode:
+        """The same decoder over other makes of :meth:`parts`."""
+        writer = PartWriter(self.writer.memories, parts[BEGIN], parts[STEP])
+        return CaptionDecode(writer, self.tokenizer, self.limit, self.search)
 
     def restore(self, prediction: Prediction, frame: Frame, restored: Predictions) -> Prediction:
         """As it is, but that attention becomes ``words``: the caption's words with their maps of the picture."""

@@ -17,7 +17,7 @@ from yolor_mtl.models.blocks import WideLinear
 from yolor_mtl.models.implicit import ImplicitAdd, ImplicitMultiply
 from yolor_mtl.models.network import Gleaner
 from yolor_mtl.models.trunks import FeatureInfo
-from yolor_mtl.ops.cells import cell_boxes, cells_of
+from yolor_mtl.ops.cells import cell_boxes, cells_of, extent
 from yolor_mtl.records import Outputs
 from yolor_mtl.tasks.captioning.objects import ObjectTokens
 from yolor_mtl.tasks.captioning.pre_norm import DecoderLayer, Groups
@@ -35,10 +35,10 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device)
         (height * width, channels) float32, row by row. Positions are shares of the square about the map, so that the
         same place of a picture has the same code at every image size, padded to a square or not.
     """
-    quarter, side = channels // 4, max(height, width)
+    quarter, longer = channels // 4, extent(height, width, device).max()
     rates = torch.exp(torch.arange(quarter, device=device) * (-math.log(10000.0) / quarter))
     ys, xs = (
-        (torch.arange(count, device=device) + 0.5 + (side - count) / 2) / side * 2 * math.pi * 32
+        (torch.arange(count, device=device) + 0.5 + (longer - count) / 2) / longer * 2 * math.pi * 32
         for count in (height, width)
     )
     codes = [torch.cat((side.sin(), side.cos()), -1) for side in (ys[:, None] * rates, xs[:, None] * rates)]
@@ -158,7 +158,7 @@ class CaptionHead(Gleaner):
     def places(self, gleaned: Mapping[str, Tensor]) -> Tensor:
         """Where in the picture each place (R, S) of the memory lies, (R, S, 4)."""
         maps = [gleaned[name] for name in self.features]
-        parts = [cell_boxes(x.shape[2], x.shape[3], x.device).expand(len(x), -1, -1) for x in maps]
+        parts = [cell_boxes(x.shape[2], x.shape[3], x.device).expand(x.shape[0], -1, -1) for x in maps]
         if self.objects is not None:
             parts.append(gleaned["objects.form"][..., :4].float())
         return torch.cat(parts, dim=1)
@@ -176,8 +176,12 @@ class CaptionHead(Gleaner):
         cells = memory["memory"]
         pairs = [layer.cross_attention.project(cells) for layer in self.layers]  # type: ignore[operator, union-attr]
         keys, values = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
-        empty = keys[:, :, :, :0]
-        return {"keys": empty, "values": empty, "memory_keys": keys, "memory_values": values}
+        return {
+            "keys": keys[:, :, :, :0],
+            "values": values[:, :, :, :0],
+            "memory_keys": keys,
+            "memory_values": values,
+        }
 
     def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache, Tensor]:
         """One more word.

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from yolor_mtl.models.blocks import WideLinear
 from yolor_mtl.models.trunks import FeatureInfo
 from yolor_mtl.ops.boxes import iou
-from yolor_mtl.ops.cells import cell_at, cells_of, pick, squared
+from yolor_mtl.ops.cells import cell_at, cells_of, extent, pick, squared
 from yolor_mtl.records import Outputs, UserError
 from yolor_mtl.tasks.captioning.pre_norm import SumLayer
 from yolor_mtl.tasks.detection.head import boxes_from_distances, expected_distances
@@ -141,9 +141,10 @@ class ObjectTokens(nn.Module):
         shapes = [(features[name].shape[2], features[name].shape[3]) for name in self.levels]
         logits, boxes = self._answers(detection, sum(height * width for height, width in shapes))
         peaks = peak_logits(logits, shapes)
-        best, places = peaks.topk(min(self.count, peaks.shape[1]), dim=1)
+        # min() would tie an exported graph to the points of its example.
+        best, places = peaks.topk(torch.sym_min(self.count, peaks.shape[1]), dim=1)
         height, width = shapes[0]
-        frame = boxes.new_tensor((width, height, width, height)) * self.stride
+        frame = extent(height, width, boxes.device).repeat(2) * self.stride
         sides = pick(boxes, places) / frame
         low, high = sides.clamp(0, 1).split(2, dim=-1)
         seen = [looked_up(features[name], low, high) for name in self.features]

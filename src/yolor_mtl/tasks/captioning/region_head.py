@@ -154,7 +154,7 @@ class RegionCaptionHead(nn.Module):
         """
         out = self.remember(features, read, self.dropout if self.training else 0.0)
         grid = features[self.grid_name]
-        out["places"] = cell_boxes(grid.shape[2], grid.shape[3], grid.device).expand(len(grid), -1, -1)
+        out["places"] = cell_boxes(grid.shape[2], grid.shape[3], grid.device).expand(grid.shape[0], -1, -1)
         if inputs is None or "tokens" not in inputs:
             return out
         return {**out, "logits": self.say(out, inputs)}
@@ -190,8 +190,9 @@ class RegionCaptionHead(nn.Module):
             raise UserError(f"captioning.regions.branch={self.branch!r}; detection has: {', '.join(known)}")
         maps = [features[name] for name in self.level_names]
         sizes = [x.shape[2] * x.shape[3] for x in maps]
-        _check_fit("levels", self.level_names, (len(maps[0]), sum(sizes)), "detection", tuple(logits.shape[:2]))
-        best = logits.detach().amax(dim=2).topk(min(self.count, sum(sizes)), dim=1).indices
+        _check_fit("levels", self.level_names, (maps[0].shape[0], sum(sizes)), "detection", tuple(logits.shape[:2]))
+        # min() would tie an exported graph to the points of its example.
+        best = logits.detach().amax(dim=2).topk(torch.sym_min(self.count, sum(sizes)), dim=1).indices
         tokens, first = maps[0].new_zeros(()), 0
         for convs, x, size in zip(self.levels, maps, sizes, strict=True):
             place = best - first
@@ -203,8 +204,8 @@ class RegionCaptionHead(nn.Module):
     def _places(self, features: Mapping[str, Tensor], semantic: Outputs) -> Tensor:
         """(R, C, d) of the cells where each class's logit is greatest."""
         x, logits = features[self.class_name], semantic["logits"]
-        shape = (len(logits), *logits.shape[2:])
-        _check_fit("classes", (self.class_name,), (len(x), *x.shape[2:]), "semantic", shape)
+        shape = (logits.shape[0], *logits.shape[2:])
+        _check_fit("classes", (self.class_name,), (x.shape[0], *x.shape[2:]), "semantic", shape)
         return self._at(self.classes, x, logits.detach().flatten(2).argmax(dim=2))
 
     def _at(self, convs: nn.Module, feature: Tensor, places: Tensor) -> Tensor:
@@ -231,10 +232,9 @@ class RegionCaptionHead(nn.Module):
         layers = self.layered(memory)
         keys, values = (torch.stack([grid[i] for _, grid, _ in layers]) for i in range(2))
         region_keys, region_values = (torch.stack([regions[i] for _, _, regions in layers]) for i in range(2))
-        empty = keys[:, :, :, :0]
         return {
-            "keys": empty,
-            "values": empty,
+            "keys": keys[:, :, :, :0],
+            "values": values[:, :, :, :0],
             "words": torch.zeros(1, keys.shape[1], 0, dtype=torch.bool, device=keys.device),
             "grid_keys": keys,
             "grid_values": values,

@@ -190,7 +190,7 @@ class DetectionHead(nn.Module):
     ) -> Outputs:
         """Named features (B, C, H, W) to the outputs named above."""
         first = [features[name] for name in self.rows[0].features]
-        shapes = [(int(x.shape[-2]), int(x.shape[-1])) for x in first]
+        shapes = [(x.shape[-2], x.shape[-1]) for x in first]
         out: Outputs = {"anchors": anchor_points(shapes, self.strides, first[0].device)}
         for row in self.rows:
             if row.name in self.branches:
