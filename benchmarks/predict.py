@@ -21,7 +21,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -32,10 +32,11 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from yolor_mtl.build import build_model, model_config
 from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.inference.backends.base import Runtime
 from yolor_mtl.inference.catalog import full_space
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.ops.device import half_pays
@@ -59,16 +60,15 @@ class BenchConfig:
     bf16: bool = False
 
 
-class Told(nn.Module):
-    """A network that computes its outputs, and gives invented ones."""
+class Told:
+    """A runtime that computes its outputs, and gives invented ones; the caption's are its own."""
 
-    def __init__(self, network: nn.Module, outputs: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.network, self.outputs = network, outputs
+    def __init__(self, runtime: Runtime, outputs: Mapping[str, Any]) -> None:
+        self.device, self.half = runtime.device, runtime.half
+        self.runtime, self.outputs = runtime, outputs
 
-    def forward(self, images: Tensor, *rest: Any) -> dict[str, Any]:
-        """The memory of the caption is the network's own."""
-        return {**self.network(images, *rest), **self.outputs}
+    def __call__(self, images: Tensor) -> dict[str, Any]:
+        return {**self.runtime(images), **self.outputs}
 
 
 def medians(actions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -113,7 +113,7 @@ def end_to_end(config: BenchConfig, half: bool, table: Table) -> None:
     invented = postprocess.invented_outputs(
         predictor, vision, images, postprocess.BenchConfig(objects=config.objects), frame
     )
-    predictor.model = replace(predictor.model, network=Told(network, invented))  # type: ignore[arg-type]
+    predictor.runtime = Told(predictor.runtime, invented)
     data, options = photograph(), DecodeOptions(max_tokens=WORDS)
 
     def forward() -> None:
