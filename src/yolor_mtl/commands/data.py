@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from yolor_mtl.commands.common import counting, data_root, print_table, with_keys
 from yolor_mtl.config import fill, nearest, parse_assignments, split_names
+from yolor_mtl.data.check.copy import check_destination, write_copy
 from yolor_mtl.data.check.pictures import HOW, How
 from yolor_mtl.data.check.result import LABELS, Checked
 from yolor_mtl.data.check.run import check_data
@@ -127,14 +128,54 @@ def check(words: Sequence[str], console: Console) -> int:
         raise UserError(f"workers={config.workers} is below the least, 0")
     quiet = Console(stderr=True) if config.json else console
     layout = _layout(config.path, quiet)
+    if config.fix:
+        _check_fix(config, layout, how)
     checked = _checked(layout, how, config.workers, quiet)
     if config.json:
         console.print_json(data=checked.to_dict())
     else:
         _print_check(checked, console)
+    if config.fix:
+        return _fix(checked, config, quiet)
     if config.out:
         _write_check(checked, Path(config.out), quiet)
     return 1 if checked.errors else 0
+
+
+def _check_fix(config: CheckConfig, layout: Layout, how: How) -> None:
+    """Refuses what cannot be written before an hour of checking has passed."""
+    if not config.out:
+        raise UserError("fix: out= is missing: the folder of the cleaned copy")
+    if layout.source.suffix.lower() == ".json":
+        raise UserError(f"fix: {layout.source} is one file; give the folder or YAML file of its data set")
+    if how == "none":
+        raise UserError("fix: images=none knows nothing of broken pictures; leave it out, or take images=head")
+    check_destination(layout.root, {name: files.images for name, files in layout.splits.items()}, Path(config.out))
+
+
+def _fix(checked: Checked, config: CheckConfig, console: Console) -> int:
+    """Writes the cleaned copy and checks it in turn: its errors are what counts."""
+    out = Path(config.out)
+    with counting(console, "writing the copy"):
+        copied, placing = write_copy(checked, out, link=not config.copy)
+    _write_check(checked, out, console)
+    rows = [
+        (name, *(f"{value:,}" for value in (len(split.names), split.kept, split.mended, split.left_out)))
+        for name, split in copied.items()
+    ]
+    print_table(console, f"cleaned copy in {out}", rows, ("split", "pictures", "labels kept", "mended", "left out"))
+    told = (
+        f"{placing.linked:,} files hard-linked (they share their bytes with the originals), {placing.copied:,} copied"
+    )
+    console.print(told, highlight=False)
+    again = _checked(find_layout(out / checked.source.name if checked.source.is_file() else out), checked.how,
+                     config.workers, console)  # fmt: skip
+    totals = again.findings.severities()
+    console.print(
+        f"the copy has {totals['error']:,} errors, {totals['warning']:,} warnings, {totals['note']:,} notes",
+        highlight=False,
+    )
+    return 1 if again.errors else 0
 
 
 def _how(value: Any) -> How:

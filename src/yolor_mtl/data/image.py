@@ -16,7 +16,7 @@ MAX_PIXELS = 120_000_000
 """Greatest picture that is decoded; a small file can claim to be gigabytes."""
 
 
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -91,7 +91,7 @@ def read_head(path: Path) -> PictureHead:
     # Decoders raise what they like on broken bytes; see open_upright.
     except Exception as error:
         raise _unreadable(path, error) from error
-    return PictureHead(height, width, orientation if orientation in _TURNS else 1, kind)
+    return PictureHead(height, width, orientation if orientation in TURNS else 1, kind)
 
 
 def read_image(source: Path | BinaryIO) -> tv_tensors.Image:
@@ -154,7 +154,7 @@ def _upright(picture: Image.Image) -> Image.Image:
     Pillow's own ``exif_transpose`` also writes the other EXIF entries anew and fails where one of them is broken.
     """
     picture.load()
-    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     return picture if turn is None else picture.transpose(turn)
 
 

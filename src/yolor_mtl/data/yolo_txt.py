@@ -192,8 +192,8 @@ def list_images(split: YoloSplit, refuse: Refuse = _raise) -> Listing:
     labels: list[str | None] = []
     digests: list[str] = [str(split.classes)]
     for folder, name in _images(split, scan, refuse):
-        label_folder, label_name = _label_folder(folder), f"{name.rpartition('.')[0]}.txt"
-        image, label = f"{folder}{os.sep}{name}", f"{label_folder}{os.sep}{label_name}"
+        image, label = f"{folder}{os.sep}{name}", label_path(folder, name)
+        label_folder, _, label_name = label.rpartition(os.sep)
         if other := images.get(label):
             said = "is there twice; list it once" if other == image else f"and {other} share {label}; rename one"
             refuse("label-shared", str(split.file), f"{split.key}: {image} {said}")
@@ -257,6 +257,11 @@ def _is_place(path: Path) -> bool:
 
 def _places(split: YoloSplit) -> str:
     return ", ".join(map(str, split.places))
+
+
+def label_path(folder: str, name: str) -> str:
+    """Where the label file of a picture lies, there or not."""
+    return f"{_label_folder(folder)}{os.sep}{name.rpartition('.')[0]}.txt"
 
 
 def _label_folder(folder: str) -> str:

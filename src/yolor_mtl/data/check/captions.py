@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ LONGEST = 128
 class IdentifiedCaption(JsonCaption, gc=False):
     """A caption and its id, which COCO gives and nobody needs."""
 
-    id: int | None = None
+    id: Any = None
 
 
 def read_captions(source: Source, raw: list[msgspec.Raw]) -> Counter[int]:
@@ -25,7 +26,7 @@ def read_captions(source: Source, raw: list[msgspec.Raw]) -> Counter[int]:
     usable: Counter[int] = Counter()
     for position, entry in source.entries("annotations", raw, IdentifiedCaption):
         if entry.image_id not in source.images:
-            unknown_image(source, position, entry.image_id, entry.id)
+            unknown_image(source, position, entry.image_id, _number(entry.id))
             continue
         words = len(entry.caption.split())
         if not words:
@@ -35,7 +36,12 @@ def read_captions(source: Source, raw: list[msgspec.Raw]) -> Counter[int]:
         if not words or words > LONGEST:
             source.found(
                 "caption-long" if words else "caption-empty", message, "annotations", position,
-                image_id=entry.image_id, annotation_id=entry.id, shape=source.shape(entry.image_id),
+                image_id=entry.image_id, annotation_id=_number(entry.id), shape=source.shape(entry.image_id),
             )  # fmt: skip
         usable[entry.image_id] += bool(words)
     return usable
+
+
+def _number(value: Any) -> int | None:
+    """An id, where it is one: nothing reads it but messages."""
+    return value if isinstance(value, int) else None
