@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ class SplitCopy:
         self, kind: str, raw: list[msgspec.Raw], plan: FilePlan
     ) -> tuple[list[msgspec.Raw], dict[int, int]]:
         """The class list, and category id -> the id that it gets; ids that are not in it leave the file."""
-        entries = [entry for text in raw if (entry := _decode(text, dict[str, Any]))]
+        entries: list[Entry] = [_decode(text, dict[str, Any]) or {} for text in raw]
         names: dict[int, set[str]] = {}
         for entry in entries:
             if isinstance(entry.get("id"), int) and isinstance(entry.get("name"), str):
@@ -180,13 +180,17 @@ class SplitCopy:
         return known[name]
 
     def _kept(
-        self, raw: list[msgspec.Raw], plan: FilePlan, renamed: Mapping[int, int]
+        self,
+        raw: list[msgspec.Raw],
+        plan: FilePlan,
+        renamed: Mapping[int, int],
+        dropped: Set[str] = DROPPED,
     ) -> Iterator[tuple[int, msgspec.Raw, _Ids]]:
         """Position, text and ids of labels that stay or are to be mended."""
         marks = plan.entries["annotations"]
         for place, text in enumerate(raw):
             ids = _decode(text, _Ids)
-            if ids is None or ids.image_id not in renamed or not DROPPED.isdisjoint(marks.get(place, ())):
+            if ids is None or ids.image_id not in renamed or not dropped.isdisjoint(marks.get(place, ())):
                 self.copied.left_out += 1
             else:
                 yield place, text, ids
@@ -262,7 +266,7 @@ class SplitCopy:
         folder = self.files.panoptic_maps
         assert folder is not None
         labels: dict[int, msgspec.Raw] = {}
-        for place, text, ids in self._kept(raw, plan, renamed):
+        for place, text, ids in self._kept(raw, plan, renamed, DROPPED - {"category-unknown"}):
             assert ids.image_id is not None
             number = renamed[ids.image_id]
             if number in labels:

@@ -95,16 +95,9 @@ def make_plan(checked: Checked) -> Plan:
 def _take(plan: Plan, finding: Finding, source: str) -> None:
     check, image = finding.check, finding.image_id
     file = plan.files[finding.source or finding.file]
-    if check in GONE or (check == "label-unreadable" and image is not None):
-        assert image is not None
-        plan.gone[finding.split].add(image)
-    elif check == "image-disagrees":
-        assert image is not None
-        file.images.add(image)
-    elif check == "image-file-twice":
-        assert image is not None
-        plan.twice[finding.split].add(image)
-    elif check in ("file-unreadable", "panoptic-folder"):
+    if image is not None:
+        _take_image(plan, finding, image)
+    if check in ("file-unreadable", "panoptic-folder"):
         file.left_out = True
     elif check == "category-collides":
         if finding.file == source:
@@ -113,15 +106,24 @@ def _take(plan: Plan, finding: Finding, source: str) -> None:
             plan.renumber = True
     elif check.startswith("stuff-"):
         plan.stuff.add(finding.file)
-    elif finding.position >= 0:
+    elif finding.position >= 0 and (finding.place or not check.startswith("image-")):
         # Text labels: the label file and the line.
         place = plan.files[finding.file] if finding.place.startswith("line") else file
-        key = finding.place.partition("[")[0] if finding.place and "[" in finding.place else "annotations"
+        key = finding.place.partition("[")[0] if "[" in finding.place else "annotations"
         place.entries[key][finding.position].add(check)
-        if image is not None and check in _UNLABELLED:
-            file.images.add(image)
-        if image is not None and check == "image-duplicate-id":
-            file.duplicated.add(image)
+
+
+def _take_image(plan: Plan, finding: Finding, image: int) -> None:
+    """What follows for the image of a finding as a whole."""
+    check, file = finding.check, plan.files[finding.source or finding.file]
+    if check in GONE or check == "label-unreadable":
+        plan.gone[finding.split].add(image)
+    elif check == "image-disagrees" or check in _UNLABELLED:
+        file.images.add(image)
+    elif check == "image-file-twice":
+        plan.twice[finding.split].add(image)
+    elif check == "image-duplicate-id":
+        file.duplicated.add(image)
 
 
 def inside(path: Path, folder: Path) -> bool:
