@@ -16,7 +16,7 @@ from yolor_mtl.data.check.table import CHECKS
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.data.image import UnreadableImageError
 from yolor_mtl.data.labels import trainable
-from yolor_mtl.data.loader import EvaluationSet, checked_image
+from yolor_mtl.data.loader import EvaluationSet, load_sample
 from yolor_mtl.data.locate import find_file, find_layout
 from yolor_mtl.data.semantic_maps import semantic_map
 from yolor_mtl.records import UserError
