@@ -15,6 +15,8 @@ Id = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 T = TypeVar("T")
 
+_PLAIN_NAME = re.compile(r"\w[\w. -]*(?:/\w[\w. -]*)*")
+
 
 class JsonImage(msgspec.Struct, gc=False):
     """An entry of ``images``."""
@@ -208,6 +210,8 @@ def safe_name(path: Path, image_id: int, name: str) -> str:
     Raises:
         UserError: an absolute path, or one that climbs out.
     """
+    if _PLAIN_NAME.fullmatch(name):  # Nearly all of them, at a tenth of the time.
+        return name
     depth = 0
     for part in re.split(r"[/\\]", name):
         depth += {"..": -1, ".": 0, "": 0}.get(part, 1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 
 import broken
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from yolor_mtl.data.check.copy import write_copy
@@ -69,6 +72,26 @@ def test_the_copy_checks_clean_and_can_be_read(tmp_path: Path, name: str) -> Non
     assert found.keys() <= UNMENDED
     assert state(root) == before
     read_all(tmp_path / "copy")
+
+
+ALONE = {"file cut off", "list missing", "category twice", "panoptic folder missing", "two panoptic labels"}
+"""Faults after which others cannot be injected, or mean another thing."""
+
+TOGETHER = sorted(name for name in FAULTS if name not in ALONE and not name.startswith("stuff"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.lists(st.sampled_from(TOGETHER), min_size=2, max_size=5, unique=True))
+def test_several_faults_at_once(seed: int, names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root, copy = broken.clean(Path(folder) / "data", seed, train=6), Path(folder) / "copy"
+        for name in names:
+            try:
+                FAULTS[name].inject(root)
+            except OSError:  # An earlier one took the file away.
+                continue
+        assert cleaned(root, copy).keys() <= UNMENDED
+        read_all(copy)
 
 
 def test_what_is_sound_stays_as_it_stood(tmp_path: Path) -> None:

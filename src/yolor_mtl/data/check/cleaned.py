@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from PIL import Image
 
-from yolor_mtl.data.check.mended import Entry, mended_object
+from yolor_mtl.data.check.cleaned_maps import write_panoptic, write_turned
+from yolor_mtl.data.check.entries import Entry, Ids, Listed, changed, decoded, encode, listed, whole
+from yolor_mtl.data.check.mended import mended_object
 from yolor_mtl.data.check.plan import DROPPED, FilePlan, Plan
 from yolor_mtl.data.check.reading import decode_loose
-from yolor_mtl.data.check.turned import already_upright, turned_map, turned_object
+from yolor_mtl.data.check.turned import already_upright, turned_object
 from yolor_mtl.data.coco import map_name
 from yolor_mtl.data.locate import SplitFiles
-from yolor_mtl.data.semantic_maps import panoptic_ids, panoptic_pixels
 
 Put = Callable[[Path, Path], None]
 """Puts a file of the data set (first) into the copy (second)."""
-
-_encode = msgspec.json.Encoder().encode
-
-
-class _Ids(msgspec.Struct, gc=False):
-    """What of an entry says where it belongs."""
-
-    image_id: int | None = None
-    category_id: int | None = None
-    id: Any = None
-
-
-class _Listed(msgspec.Struct, gc=False):
-    """What of an image's entry is looked at."""
-
-    id: int
-    file_name: str
-    width: int
-    height: int
-
-
-_ids = msgspec.json.Decoder(_Ids).decode
 
 
 @dataclass
@@ -115,20 +90,20 @@ class SplitCopy:
             "stuff": self._plain,
         }[kind](lists.get("annotations", []), plan, renamed, renumbered)
         said = dict(content)
-        said["images"] = _list(images)
+        said["images"] = listed(images)
         if "categories" in lists:
-            said["categories"] = _list(categories)
+            said["categories"] = listed(categories)
         if "annotations" in lists:
-            said["annotations"] = _list(labels)
+            said["annotations"] = listed(labels)
         target = self.place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(_encode(said))
+        target.write_bytes(encode(said))
 
     def _images(self, raw: list[msgspec.Raw], plan: FilePlan) -> tuple[list[msgspec.Raw], dict[int, int]]:
         """The image list, and image id -> the id that it gets; ids that are not in it leave the file."""
         marks = plan.entries["images"]
         gone = self.plan.gone[self.files.name] | plan.images
-        entries = [(place, _decode(text, _Listed), text) for place, text in enumerate(raw)]
+        entries = [(place, decoded(text, Listed), text) for place, text in enumerate(raw)]
         named: dict[int, set[tuple[str, int, int]]] = {}
         for _, entry, _ in entries:
             if entry is not None and entry.id in plan.duplicated:
@@ -148,14 +123,14 @@ class SplitCopy:
             changes: Entry = {"id": number} if number != entry.id else {}
             if entry.id in self.orientations:
                 changes |= {"width": entry.height, "height": entry.width}
-            kept.setdefault(number, _changed(text, changes))
+            kept.setdefault(number, changed(text, changes))
         return list(kept.values()), renamed
 
     def _categories(
         self, kind: str, raw: list[msgspec.Raw], plan: FilePlan
     ) -> tuple[list[msgspec.Raw], dict[int, int]]:
         """The class list, and category id -> the id that it gets; ids that are not in it leave the file."""
-        entries: list[Entry] = [_decode(text, dict[str, Any]) or {} for text in raw]
+        entries: list[Entry] = [decoded(text, dict[str, Any]) or {} for text in raw]
         names: dict[int, set[str]] = {}
         for entry in entries:
             if isinstance(entry.get("id"), int) and isinstance(entry.get("name"), str):
@@ -170,7 +145,7 @@ class SplitCopy:
                 continue
             renumbered[number] = self._class_id(known, number, name) if self.plan.renumber else number
             kept.setdefault(renumbered[number], entry | {"id": renumbered[number]})
-        return [msgspec.Raw(_encode(entry)) for entry in kept.values()], renumbered
+        return [msgspec.Raw(encode(entry)) for entry in kept.values()], renumbered
 
     @staticmethod
     def _class_id(known: dict[str, int], number: int, name: str) -> int:
@@ -185,11 +160,11 @@ class SplitCopy:
         plan: FilePlan,
         renamed: Mapping[int, int],
         dropped: Set[str] = DROPPED,
-    ) -> Iterator[tuple[int, msgspec.Raw, _Ids]]:
+    ) -> Iterator[tuple[int, msgspec.Raw, Ids]]:
         """Position, text and ids of labels that stay or are to be mended."""
         marks = plan.entries["annotations"]
         for place, text in enumerate(raw):
-            ids = _decode(text, _Ids)
+            ids = decoded(text, Ids)
             if ids is None or ids.image_id not in renamed or not dropped.isdisjoint(marks.get(place, ())):
                 self.copied.left_out += 1
             else:
@@ -204,7 +179,7 @@ class SplitCopy:
             assert ids.image_id is not None
             number = renamed[ids.image_id]
             self._note(changed=number != ids.image_id)
-            labels.append(_changed(text, {"image_id": number} if number != ids.image_id else {}))
+            labels.append(changed(text, {"image_id": number} if number != ids.image_id else {}))
         return labels
 
     def _objects(
@@ -213,7 +188,7 @@ class SplitCopy:
         """Objects, mended where something was found."""
         self._find_upright(raw)
         marks = plan.entries["annotations"]
-        numbers = (ids.id for text in raw if (ids := _decode(text, _Ids)))
+        numbers = (ids.id for text in raw if (ids := decoded(text, Ids)))
         free = max((number for number in numbers if isinstance(number, int)), default=0)
         labels: list[msgspec.Raw] = []
         for place, text, ids in self._kept(raw, plan, renamed):
@@ -231,12 +206,12 @@ class SplitCopy:
                 self._note(changed=False)
                 labels.append(text)
                 continue
-            entry = self._object(_whole(text) | changes, marks.get(place, set()), ids.image_id)
+            entry = self._object(whole(text) | changes, marks.get(place, set()), ids.image_id)
             if entry is None:
                 self.copied.left_out += 1
             else:
                 self._note(changed=True)
-                labels.append(msgspec.Raw(_encode(entry)))
+                labels.append(msgspec.Raw(encode(entry)))
         return labels
 
     def _object(self, entry: Entry, checks: set[str], image_id: int) -> Entry | None:
@@ -254,9 +229,9 @@ class SplitCopy:
         """Pictures on their side whose labels are upright already."""
         by_image: dict[int, list[Entry]] = {number: [] for number in self.orientations if number in self._sizes}
         for text in raw if by_image else ():
-            ids = _decode(text, _Ids)
+            ids = decoded(text, Ids)
             if ids is not None and ids.image_id in by_image:
-                by_image[ids.image_id].append(_whole(text))
+                by_image[ids.image_id].append(whole(text))
         self._upright |= {number for number, found in by_image.items() if already_upright(found, *self._sizes[number])}
 
     def _panoptic(
@@ -282,29 +257,16 @@ class SplitCopy:
             checks = plan.entries["annotations"].get(place, set())
             turn = self._turn(ids.image_id)
             if checks or turn or len(segments) < len(entry["segments_info"]):
-                segments = self._mended_map(source, segments, turn)
+                segments = write_panoptic(source, self.place(source), segments, turn)
             else:
                 self.put(source, self.place(source))
-            changed = entry | {"image_id": number, "segments_info": segments}
-            self._note(changed=changed != entry)
-            labels[number] = msgspec.Raw(_encode(changed)) if changed != entry else text
+            said = entry | {"image_id": number, "segments_info": segments}
+            self._note(changed=said != entry)
+            labels[number] = msgspec.Raw(encode(said)) if said != entry else text
         return list(labels.values())
 
     def _turn(self, image_id: int) -> int | None:
         return None if image_id in self._upright else self.orientations.get(image_id)
-
-    def _mended_map(self, source: Path, segments: list[Entry], turn: int | None) -> list[Entry]:
-        """Writes a PNG of the listed segments only; the segments that have pixels, each id once, counted."""
-        with Image.open(source) as picture:
-            ids = panoptic_ids(np.asarray(turned_map(picture, turn) if turn else picture))
-        found, counts = np.unique(ids, return_counts=True)
-        areas = dict(zip(found.tolist(), counts.tolist(), strict=True))
-        kept = {segment["id"]: segment for segment in reversed(segments) if segment["id"] in areas}
-        ids[~np.isin(ids, np.fromiter(kept, ids.dtype, len(kept)))] = 0
-        target = self.place(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(panoptic_pixels(ids)).save(target)
-        return [segment | {"area": areas[number]} for number, segment in reversed(kept.items())]
 
     def _stuff(self) -> None:
         """COCO-Stuff maps of the pictures that stay."""
@@ -322,38 +284,8 @@ class SplitCopy:
             if name not in on_their_side:
                 self.put(source, target)
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with Image.open(source) as picture:
-                turned_map(picture, self.orientations[self._first[name]]).save(target)
+            write_turned(source, target, self.orientations[self._first[name]])
 
     def _note(self, *, changed: bool) -> None:
         self.copied.mended += changed
         self.copied.kept += not changed
-
-
-def _decode(text: msgspec.Raw, kind: Any) -> Any:
-    """An entry, or ``None`` where it is not of that kind."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _whole(text: msgspec.Raw) -> Entry:
-    """All of an entry; numbers out of range become texts, as NaN is one already."""
-    entry: Entry = json.loads(bytes(text), parse_float=_finite)
-    return entry
-
-
-def _finite(digits: str) -> float | str:
-    value = float(digits)
-    return value if math.isfinite(value) else "Infinity"
-
-
-def _changed(text: msgspec.Raw, changes: Entry) -> msgspec.Raw:
-    """An entry with other values under some keys."""
-    return msgspec.Raw(_encode(msgspec.json.decode(text) | changes)) if changes else text
-
-
-def _list(entries: list[msgspec.Raw]) -> msgspec.Raw:
-    return msgspec.Raw(_encode(entries))

@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from yolor_mtl.data.check.entries import Entry
 from yolor_mtl.data.check.segmentations import examine
 from yolor_mtl.data.labels import clipped_box
 from yolor_mtl.ops.masks import segmentation_to_rle
-
-Entry = dict[str, Any]
 
 _BOX = frozenset({"box-not-finite", "box-inverted", "box-empty", "box-outside"})
 

@@ -9,10 +9,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from yolor_mtl.data.check.entries import Entry
 from yolor_mtl.data.image import TURNS
 from yolor_mtl.ops.masks import decode_segmentation
-
-Entry = dict[str, Any]
 
 
 def turned_points(points: Sequence[float], orientation: int, height: int, width: int) -> list[float]:
