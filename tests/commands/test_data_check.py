@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import broken
+import coco_builder as coco
 import pytest
 import runs
+from PIL import Image
 
 from yolor_mtl.data.check.table import CHECKS
 
@@ -109,6 +113,30 @@ def test_several_processes(command: runs.Command, tmp_path: Path) -> None:
     alone, both = (command("data", "check", str(tmp_path), f"workers={n}", "--json").json() for n in (1, 2))
     assert alone == both
     assert alone["summary"]["error"] == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_processes_that_open_pictures(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    folder = tmp_path / "data/images/train"
+    images = [coco.image(number, width=2000, height=2000) for number in range(1, 401)]
+    coco.split(tmp_path / "data", "train", captions={"images": images, "annotations": []})
+    Image.new("RGB", (2000, 2000)).save(folder / "one.jpg")
+    for entry in images:
+        (folder / entry["file_name"]).hardlink_to(folder / "one.jpg")
+    process = runs.shell(["data", "check", str(tmp_path / "data"), "workers=2"], tmp_path)
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not listed.exists():
+        process.kill()
+        pytest.skip("this system does not list a process's children")
+    children: list[str] = []
+    while len(children) < 2 and process.poll() is None:
+        children = listed.read_text().split() if listed.exists() else []
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert len(children) == 2
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
 def test_refused(command: runs.Command, tmp_path: Path) -> None:
