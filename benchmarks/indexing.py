@@ -1,4 +1,5 @@
-"""Opening annotations of COCO's full size: time and memory of the first open, and of the next ones from the cache.
+"""Opening and checking annotations of COCO's full size: time and memory of the first open, of the next ones from the
+cache, and of ``data check images=none``.
 
     .venv/bin/python benchmarks/indexing.py
 
@@ -56,6 +57,23 @@ if sys.argv[2] == "read":
         reader.start()
     said["grown"] = [told.get() for _ in readers]
 print(json.dumps(said))
+"""
+
+
+CHECKING = """
+import json, resource, sys, time
+from pathlib import Path
+from yolor_mtl.data.check.run import check_data
+from yolor_mtl.data.locate import find_layout
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+before, began, started = peak_mb(), time.process_time(), time.perf_counter()
+checked = check_data(find_layout(Path(sys.argv[1])), "none")
+facts = checked.splits["train"]
+said = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - began, "before": before, "grown": []}
+print(json.dumps(said | {"peak": peak_mb(), "images": facts.images, "objects": facts.objects}))
 """
 
 
@@ -122,9 +140,14 @@ def main() -> None:
             write_captions(file, config)
         size = sum(path.stat().st_size for path in (root / "annotations").iterdir()) / 1e6
         environment = {**os.environ, "XDG_CACHE_HOME": str(Path(folder) / "cache")}
-        openings = (("first", "60", "2048", ""), ("from the cache", "3", "", ""), ("again", "3", "", "read"))
-        for name, seconds, memory, then in openings:
-            command = [sys.executable, "-c", OPENING, str(root), then]
+        openings = (
+            ("first", "60", "2048", OPENING, ""),
+            ("from the cache", "3", "", OPENING, ""),
+            ("again", "3", "", OPENING, "read"),
+            ("data check", "120", "2048", CHECKING, ""),
+        )
+        for name, seconds, memory, program, then in openings:
+            command = [sys.executable, "-c", program, str(root), then]
             told = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
             assert (told["images"], told["objects"]) == (config.images, config.objects)
             peak = f"{told['peak']:.0f} ({told['before']:.0f} before)"

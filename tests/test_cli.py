@@ -63,3 +63,12 @@ def test_a_message_from_a_loading_process_loses_its_traceback() -> None:
 def test_attribute_notes() -> None:
     text = "A.\n\nAttributes:\n    a: one\n        two.\n    b: ``three``.\n"
     assert cli.attribute_notes(text) == {"a": "one two.", "b": "three."}
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+def test_help_of_a_group_of_verbs(command: runs.Command, word: str) -> None:
+    said = command("data", word)
+    assert said.code == 0
+    for verb in ("data scenes", "data stats", "data check"):
+        assert cli.VERBS[verb].example in said.out
+    assert "yolor-mtl train" not in said.out

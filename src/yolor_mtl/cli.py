@@ -6,7 +6,7 @@ import errno
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,7 @@ from rich.console import Console
 from yolor_mtl.config import nearest
 from yolor_mtl.records import Fault, UserError
 
+HELP = frozenset({"help", "--help", "-h"})
 DONE, SOME_FAILED, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -80,6 +81,7 @@ VERBS: Mapping[str, Verb] = {
         "data", "scenes", ("commands.data", "ScenesConfig"), "yolor-mtl data scenes OUT --train 2000 --val 200"
     ),
     "data stats": Verb("data", "stats", ("commands.data", "StatsConfig"), "yolor-mtl data stats path/to/coco"),
+    "data check": Verb("data", "check", ("commands.data", "CheckConfig"), "yolor-mtl data check path/to/coco out=OUT"),
 }
 """The verbs by name."""
 
@@ -115,8 +117,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str], console: Console) -> int:
-    if not words or words[0] in ("help", "--help", "-h"):
-        return _overview(console)
+    if not words or words[0] in HELP:
+        return _overview(console, VERBS)
     if words[0] in ("version", "--version", "-V"):
         from yolor_mtl import __version__
 
@@ -126,18 +128,21 @@ def _dispatch(words: list[str], console: Console) -> int:
     name = asked if asked in VERBS else words[0]
     if name not in VERBS:
         inside = [verb for verb in VERBS if verb.startswith(f"{name} ")]
+        if inside and words[1:] and words[1] in HELP:
+            return _overview(console, inside)
         shown, known = (asked, inside) if inside else (name, list(VERBS))
         raise UserError(f"unknown verb {shown!r}{nearest(shown, known)}; there are: {', '.join(known)}")
     rest = words[len(name.split()) :]
-    if {"--help", "-h", "help"} & set(rest):
+    if HELP & set(rest):
         return _explain(name, VERBS[name], console)
     return VERBS[name].function()(rest, console)
 
 
-def _overview(console: Console) -> int:
+def _overview(console: Console, names: Iterable[str]) -> int:
+    """What the package is, and these verbs."""
     console.print("[bold]yolor-mtl[/bold]: boxes, masks, maps and a caption in one forward pass\n")
-    for name, verb in VERBS.items():
-        console.print(f"  [bold]{name:12s}[/bold] {verb.example}", highlight=False)
+    for name in names:
+        console.print(f"  [bold]{name:12s}[/bold] {VERBS[name].example}", highlight=False)
     console.print("\nyolor-mtl VERB --help lists its keys. key=value and --key value both work.")
     return DONE
 
@@ -173,8 +178,8 @@ def attribute_notes(text: str) -> dict[str, str]:
 
 def _plain(message: str) -> str:
     """A message without the traceback that a loading process puts around it, and without the terminal's markup."""
-    if message.startswith("Caught ") and "UserError: " in message:
-        message = message.rpartition("UserError: ")[2].strip()
+    if message.startswith("Caught "):
+        message = re.split(r"^yolor_mtl\.[\w.]*Error: ", message, flags=re.MULTILINE)[-1].strip()
     return message.replace("[", "\\[")
 
 

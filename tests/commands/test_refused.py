@@ -52,7 +52,7 @@ OTHERS: dict[str, tuple[list[str], list[str]]] = {
     "out is a file": (["predict", "model={model}", "source={tmp}", "out={tmp}/one.jpg"], ["one.jpg"]),
     "split": (["val", "model={model}", "data={data}", "split=test"], ["test", "train, val"]),
     "verb": (["trian"], ["trian", "did you mean 'train'?"]),
-    "data's verb": (["data"], ["data scenes, data stats"]),
+    "data's verb": (["data"], ["data scenes, data stats, data check"]),
 }
 
 

@@ -200,10 +200,11 @@ class _Split:
 
     def _stuff_map(self, name: str) -> Path | None:
         folder = self._files.stuff_maps
-        return folder / _map_name(name) if folder else None
+        return folder / map_name(name) if folder else None
 
 
-def _map_name(image_name: str) -> str:
+def map_name(image_name: str) -> str:
+    """Name of a picture's COCO-Stuff map."""
     return str(PurePosixPath(image_name).with_suffix(".png"))
 
 
@@ -218,5 +219,5 @@ def _stuff_labelled(files: SplitFiles, index: SplitIndex) -> np.ndarray:
         for name in names
     }
     for row in range(len(index)):
-        found[row] = _map_name(index.text("name", row).decode()) in present
+        found[row] = map_name(index.text("name", row).decode()) in present
     return found

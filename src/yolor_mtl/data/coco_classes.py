@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -84,14 +84,22 @@ def _instance_classes(path: Path, roboflow: bool) -> list[JsonCategory]:
         return categories
     file = read_json(path, UsedClassesFile)
     unique_ids(path, file.categories)
-    used = {entry.category_id for entry in file.annotations}
-    groups = {entry.supercategory for entry in file.categories}
-    # Roboflow lists the project's name as a first, unused category "none" above the others; often it has
-    # the name of a real class.
+    return real_classes(file.categories, {entry.category_id for entry in file.annotations})
+
+
+def real_classes(categories: Sequence[JsonCategory], used: Collection[int]) -> list[JsonCategory]:
+    """The classes of a file of Roboflow's.
+
+    Roboflow lists the project's name as a first, unused category "none" above the others; often it has the name of a
+    real class.
+
+    Args:
+        categories: the file's list.
+        used: category ids that occur.
+    """
+    groups = {entry.supercategory for entry in categories}
     return [
-        entry
-        for entry in file.categories
-        if entry.id in used or entry.supercategory != "none" or entry.name not in groups
+        entry for entry in categories if entry.id in used or entry.supercategory != "none" or entry.name not in groups
     ]
 
 
@@ -150,11 +158,17 @@ def _sorted(categories: Iterable[Category]) -> tuple[Category, ...]:
     return tuple(sorted(categories, key=lambda category: category.id))
 
 
-def _compare_names(layout: Layout, things: Sequence[Category]) -> None:
+def differing_names(layout: Layout, things: Sequence[Category]) -> list[str]:
+    """What the names that a YAML file claims and the classes of the annotation files disagree about; often nothing."""
     by_place = dict(enumerate(category.name for category in things))
     by_id = {category.id: category.name for category in things}
-    if dict(layout.names) not in (by_place, by_id):
-        differing = sorted(set(layout.names.values()) ^ set(by_id.values())) or ["their order"]
+    if dict(layout.names) in (by_place, by_id):
+        return []
+    return sorted(set(layout.names.values()) ^ set(by_id.values())) or ["their order"]
+
+
+def _compare_names(layout: Layout, things: Sequence[Category]) -> None:
+    if differing := differing_names(layout, things):
         raise UserError(
             f"{layout.source}: names: disagree with the categories of the annotation files about "
             f"{', '.join(differing[:5])}; remove names: or correct it"

@@ -15,6 +15,8 @@ Id = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 T = TypeVar("T")
 
+_PLAIN_NAME = re.compile(r"\w[\w. -]*(?:/\w[\w. -]*)*")
+
 
 class JsonImage(msgspec.Struct, gc=False):
     """An entry of ``images``."""
@@ -149,10 +151,27 @@ def read_json(path: Path, kind: type[T]) -> T:
     Raises:
         UserError: the file cannot be read, is no JSON, or lacks what ``kind`` asks for.
     """
+    return decode_json(path, read_bytes(path), kind)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What an annotation file holds, without a byte order mark.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        return path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def decode_json(path: Path, raw: bytes, kind: type[T]) -> T:
+    """What the bytes of a file say.
+
+    Raises:
+        UserError: they are no JSON, or lack what ``kind`` asks for.
+    """
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
@@ -172,7 +191,17 @@ def entries(path: Path, key: str, raw: list[msgspec.Raw], kind: type[T]) -> Iter
         try:
             yield decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: {key}[{position}]{_name_of(text)}: {error}; correct or remove it") from error
+            raise UserError(f"{path}: {key}[{position}]{ids_in(text)}: {error}; correct or remove it") from error
+
+
+def ids_in(text: msgspec.Raw) -> str:
+    """The ids in a broken entry, as far as they can be read: `` (id 3, image_id 5)``."""
+    try:
+        entry = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    named = [f"{key} {bytes(entry[key])[:40].decode('utf-8', 'replace')}" for key in ("id", "image_id") if key in entry]
+    return f" ({', '.join(named)})" if named else ""
 
 
 def safe_name(path: Path, image_id: int, name: str) -> str:
@@ -181,6 +210,8 @@ def safe_name(path: Path, image_id: int, name: str) -> str:
     Raises:
         UserError: an absolute path, or one that climbs out.
     """
+    if _PLAIN_NAME.fullmatch(name):  # Nearly all of them, at a tenth of the time.
+        return name
     depth = 0
     for part in re.split(r"[/\\]", name):
         depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
@@ -205,13 +236,3 @@ def _where_broken(raw: bytes, message: str) -> str:
     if "truncated" in message:
         return f"JSON ends in the middle, at byte {len(raw)}; {remedy}"
     return f"not valid JSON: {message}; {remedy}"
-
-
-def _name_of(text: msgspec.Raw) -> str:
-    """The ids in a broken entry, as far as they can be read."""
-    try:
-        entry = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    named = [f"{key} {bytes(entry[key])[:40].decode('utf-8', 'replace')}" for key in ("id", "image_id") if key in entry]
-    return f" ({', '.join(named)})" if named else ""

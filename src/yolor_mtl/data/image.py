@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ MAX_PIXELS = 120_000_000
 """Greatest picture that is decoded; a small file can claim to be gigabytes."""
 
 
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -27,12 +28,70 @@ _TURNS = {
 """EXIF orientation to what turns the picture upright."""
 
 
+_SIDEWAYS = (5, 6, 7, 8)
+
+Unreadable = Literal["missing", "empty", "format", "huge", "broken"]
+
+
 class UnreadableImageError(Exception):
-    """A picture that cannot be read whole. The message says why, without the path."""
+    """A picture that cannot be read whole. The message says why, without the path.
+
+    Attributes:
+        kind: no such file, no bytes, no known format, too many pixels, or anything else.
+    """
+
+    def __init__(self, reason: str, kind: Unreadable = "broken") -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Formats that are opened, whatever a file calls itself; Pillow knows others that start external programs."""
+
+
+@dataclass(frozen=True)
+class PictureHead:
+    """What a picture says of itself before its pixels are decoded.
+
+    Attributes:
+        height: of the upright picture, pixels.
+        width: of the upright picture, pixels.
+        orientation: the EXIF orientation, 1 where the picture has none; 5 to 8 lie on a side.
+        format: Pillow's name of its format.
+    """
+
+    height: int
+    width: int
+    orientation: int
+    format: str
+
+    @property
+    def sideways(self) -> bool:
+        """Whether the stored picture has its sides exchanged."""
+        return self.orientation in _SIDEWAYS
+
+
+def read_head(path: Path) -> PictureHead:
+    """The head of a picture; pixels are decoded for TIFF only.
+
+    Raises:
+        UnreadableImageError: missing, empty, not a picture, or larger than :data:`MAX_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
+            _check_pixels(picture)
+            # Not the format's own: that of PNG decodes all pixels in search of an entry behind them.
+            orientation = int(Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1))
+            kind, (width, height) = str(picture.format), picture.size
+            if kind == "TIFF":
+                # Pillow turns this format itself, and its versions disagree about when the size says so.
+                width, height = upright_rgb(picture).size
+            elif orientation in _SIDEWAYS:
+                width, height = height, width
+    # Decoders raise what they like on broken bytes; see open_upright.
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    return PictureHead(height, width, orientation if orientation in TURNS else 1, kind)
 
 
 def read_image(source: Path | BinaryIO) -> tv_tensors.Image:
@@ -54,27 +113,34 @@ def open_upright(source: Path | BinaryIO) -> Image.Image:
             # Pillow warns at half of its own limit; ours is checked right below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
+                _check_pixels(picture)
                 return upright_rgb(picture)
-    except UnreadableImageError:
-        raise
-    except FileNotFoundError as error:
-        raise UnreadableImageError("no such file") from error
     # Decoders raise what they like on broken bytes: SyntaxError, struct.error, EOFError, ValueError, OSError...
     except Exception as error:
-        raise UnreadableImageError(_reason(source, error)) from error
+        raise _unreadable(source, error) from error
 
 
-def _reason(source: Path | BinaryIO, error: Exception) -> str:
+def _check_pixels(picture: Image.Image) -> None:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}", "huge")
+
+
+def _unreadable(source: Path | BinaryIO, error: Exception) -> UnreadableImageError:
+    """Why a picture cannot be read, whatever was raised."""
+    if isinstance(error, UnreadableImageError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return UnreadableImageError("no such file", "missing")
     if isinstance(source, Path) and source.is_file() and source.stat().st_size == 0:
-        return "the file is empty (0 bytes)"
+        return UnreadableImageError("the file is empty (0 bytes)", "empty")
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture in a known format"
+        return UnreadableImageError("not a picture in a known format", "format")
+    if isinstance(error, Image.DecompressionBombError):
+        return UnreadableImageError(str(error), "huge")
     # The whole text of an error of the system ends in the path.
     system = error.strerror if isinstance(error, OSError) else None
-    return system or str(error) or type(error).__name__
+    return UnreadableImageError(system or str(error) or type(error).__name__)
 
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
@@ -88,7 +154,7 @@ def _upright(picture: Image.Image) -> Image.Image:
     Pillow's own ``exif_transpose`` also writes the other EXIF entries anew and fails where one of them is broken.
     """
     picture.load()
-    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     return picture if turn is None else picture.transpose(turn)
 
 

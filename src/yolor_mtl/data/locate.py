@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from yolor_mtl.config import nearest
+from yolor_mtl.data.coco_json import read_json
 from yolor_mtl.data.yolo_txt import KEYS, PICTURES, YoloSplit, categories, find_places, find_split, read_classes
 from yolor_mtl.records import Category, UserError
 
@@ -71,12 +73,14 @@ class Layout:
         splits: split name -> files.
         names: claimed class index or category id -> name; empty where nothing is claimed.
         things: the classes where labels are text files, which name none themselves.
+        root: the folder of the data set.
     """
 
     source: Path
     splits: Mapping[str, SplitFiles]
     names: Mapping[int, str] = field(default_factory=dict)
     things: tuple[Category, ...] = ()
+    root: Path = Path()
 
 
 MAPS = ("auto", "panoptic", "stuff")
@@ -147,11 +151,53 @@ def find_layout(root: Path) -> Layout:
     if not root.is_dir():
         raise UserError(f"data={root}: no such folder or YAML file")
     if splits := _json_splits(root):
-        return Layout(root, splits)
+        return Layout(root, splits, root=root)
     described = next((path for name in _YAML_FILES if (path := root / name).is_file()), None)
     if described is None:
         raise UserError(_nothing_found(root))
     return _from_yaml(described)
+
+
+def find_file(path: Path) -> Layout:
+    """One annotation file as a data set of one split.
+
+    The name says what it holds (``captions_val.json``), else its content does; its pictures are where those of the
+    split that it is named after are, else beside it.
+
+    Raises:
+        UserError: it cannot be read, or is none of the kinds.
+    """
+    if path.name == _ROBOFLOW_FILE:
+        files = SplitFiles(path.parent.name, path.parent, instances=path, roboflow=True)
+        return Layout(path, {files.name: files}, root=path.parent)
+    kind, _, name = path.stem.partition("_")
+    if kind not in _TASK_FILES or not name:
+        kind, name = _kind_inside(path), path.stem
+    root = path.parent.parent if path.parent.name == "annotations" else path.parent
+    # instances_masks_val2017.json is about a part of val2017.
+    tries = [name.split("_", cut)[-1] for cut in range(name.count("_") + 1)]
+    found = next((folder for split in tries if (folder := _image_folder(root, split))), None)
+    images = found or _shared_folder(root) or path.parent
+    maps = _first_folder(path.parent / f"panoptic_{name}", root / f"panoptic_{name}") if kind == "panoptic" else None
+    only: dict[str, Any] = {kind: path}
+    files = replace(SplitFiles(name, images, panoptic_maps=maps), **only)
+    return Layout(path, {name: files}, root=root)
+
+
+def _kind_inside(path: Path) -> str:
+    """What an annotation file of any name holds, by the keys of its first annotation."""
+    first = read_json(path, _FirstKeys).annotations[:1]
+    keys = set(first[0]) if first else {"bbox"}
+    for key, kind in (("segments_info", "panoptic"), ("caption", "captions"), ("bbox", "instances")):
+        if key in keys:
+            return kind
+    raise UserError(f"{path}: annotations have neither bbox, caption nor segments_info; is this a COCO file?")
+
+
+class _FirstKeys(msgspec.Struct):
+    """Any annotation file, for the keys of its annotations."""
+
+    annotations: list[dict[str, msgspec.Raw]]
 
 
 def _json_splits(root: Path) -> dict[str, SplitFiles]:
@@ -240,7 +286,7 @@ def _from_yaml(path: Path) -> Layout:
     splits = {key: split for key, entry in entries.items() if (split := _named_split(entry, root, found))}
     names = _claimed_names(path, content.get("names"))
     if len(splits) == len(entries):
-        return Layout(path, splits, names)
+        return Layout(path, splits, names, root=root)
     # Text labels are taken for all splits or for none: two formats would be two lists of classes. Many files name
     # test pictures that nobody has; that must not keep the others from being trained on.
     text = {key: entry for key, entry in entries.items() if key != "test" or find_places(root, entry)} or entries
@@ -261,6 +307,7 @@ def _text_layout(
         path,
         {key: SplitFiles(key, split.images, yolo=split) for key, split in splits.items()},
         things=categories(classes),
+        root=root,
     )
 
 

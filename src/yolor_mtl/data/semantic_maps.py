@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from yolor_mtl.records import IGNORE, Annotations, LabelSpace, UserError
+
+
+class MapError(UserError):
+    """A map of labels that cannot be used.
+
+    Attributes:
+        kind: no such file, no picture, of another mode, or of another size than its image.
+    """
+
+    def __init__(self, message: str, kind: Literal["missing", "unreadable", "mode", "size"] = "unreadable") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def panoptic_map(annotations: Annotations) -> np.ndarray:
@@ -86,20 +100,27 @@ def read_map(path: Path, annotations: Annotations, modes: Sequence[str]) -> np.n
         modes: Pillow's modes that are understood.
 
     Raises:
-        UserError: it is missing, broken, of another mode or another size.
+        MapError: it is missing, broken, of another mode or another size.
     """
+    size = (annotations.width, annotations.height)
     try:
-        with Image.open(path) as picture:
-            mode, pixels = picture.mode, np.asarray(picture)
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+            mode, found = picture.mode, picture.size
+            # A small file can claim to be gigabytes: nothing is decoded that does not fit.
+            pixels = np.asarray(picture) if found == size else np.zeros(0)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing, the label map of image {annotations.image_id}; put it there") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{path}: cannot be read as a label map: {error}; get or export it again") from error
+        told = f"{path}: missing, the label map of image {annotations.image_id}; put it there"
+        raise MapError(told, "missing") from error
+    # Decoders raise what they like on broken bytes.
+    except Exception as error:
+        raise MapError(
+            f"{path}: cannot be read as a label map: {error}; get or export it again", "unreadable"
+        ) from error
     if mode not in modes:
-        raise UserError(f"{path}: a PNG of mode {mode}, expected {' or '.join(modes)}; export it again")
-    if pixels.shape[:2] != (annotations.height, annotations.width):
-        raise UserError(
-            f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, but image {annotations.image_id} has "
-            f"{annotations.width} x {annotations.height}"
+        raise MapError(f"{path}: a PNG of mode {mode}, expected {' or '.join(modes)}; export it again", "mode")
+    if found != size:
+        raise MapError(
+            f"{path}: {found[0]} x {found[1]} pixels, but image {annotations.image_id} has {size[0]} x {size[1]}",
+            "size",
         )
     return pixels

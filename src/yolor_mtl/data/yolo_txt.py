@@ -17,11 +17,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from PIL import ExifTags, Image
 
 from yolor_mtl.data.array_cache import digest_of
 from yolor_mtl.data.coco_json import InstancesFile, JsonCategory, JsonImage, JsonObject
-from yolor_mtl.data.image import FORMATS, open_upright
+from yolor_mtl.data.image import UnreadableImageError, read_head
 from yolor_mtl.records import Category, UserError
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -34,10 +33,24 @@ TOLERANCE = 0.01
 """How far, in shares of the picture, a value may lie outside 0..1: such values are clipped, others refused."""
 
 _IDS_A_SPLIT = 10**9
-_SIDEWAYS = (5, 6, 7, 8)
 _LINE = "expected class x-center y-center width height, or class and three or more points x y"
 
+Refuse = Callable[[str, str, str], None]
+"""Called with a kind of fault, the file and a message; may raise, or note it and let the reader go on."""
+
 _Stats = Mapping[str, tuple[int, int]]
+
+
+class LabelFault(ValueError):  # noqa: N818 (what is wrong with a line; not every one is refused)
+    """A line of a label file that cannot be used.
+
+    Attributes:
+        kind: ``line-broken``, ``category-unknown``, ``box-not-finite``, ``box-inverted`` or ``box-outside``.
+    """
+
+    def __init__(self, message: str, kind: str = "line-broken") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ class Listing:
         names: the same, relative to the folder of the split's pictures.
         labels: path of its label file, ``None`` where there is none.
         key: digest of names, sizes and times of change of all these files, and of the classes.
+        strays: label files without a picture.
     """
 
     split: YoloSplit
@@ -83,6 +97,7 @@ class Listing:
     names: tuple[str, ...]
     labels: tuple[str | None, ...]
     key: str
+    strays: tuple[str, ...] = ()
 
 
 def find_places(root: Path, entry: object) -> tuple[Path, ...] | None:
@@ -153,11 +168,19 @@ def categories(classes: Mapping[int, str]) -> tuple[Category, ...]:
     return tuple(Category(number + 1, name) for number, name in classes.items())
 
 
-def list_images(split: YoloSplit) -> Listing:
+def _raise(kind: str, file: str, message: str) -> None:
+    raise UserError(f"{file}: {message}")
+
+
+def list_images(split: YoloSplit, refuse: Refuse = _raise) -> Listing:
     """Finds the pictures of a split and the label file of each; label files without a picture are counted in a warning.
 
     A label file has its picture's name and lies where the last folder ``images`` of the path is ``labels``, or beside
     the picture where there is no such folder. Pictures come in the order of their names, or of their list.
+
+    Args:
+        split: the split.
+        refuse: told of ``label-shared`` and ``image-missing``; raises by default. What it lets pass is left out.
 
     Raises:
         UserError: no pictures or not one label file, two pictures for one label file, or a list that cannot be used.
@@ -168,12 +191,13 @@ def list_images(split: YoloSplit) -> Listing:
     names: list[str] = []
     labels: list[str | None] = []
     digests: list[str] = [str(split.classes)]
-    for folder, name in _images(split, scan):
-        label_folder, label_name = _label_folder(folder), f"{name.rpartition('.')[0]}.txt"
-        image, label = f"{folder}{os.sep}{name}", f"{label_folder}{os.sep}{label_name}"
+    for folder, name in _images(split, scan, refuse):
+        image, label = f"{folder}{os.sep}{name}", label_path(folder, name)
+        label_folder, _, label_name = label.rpartition(os.sep)
         if other := images.get(label):
             said = "is there twice; list it once" if other == image else f"and {other} share {label}; rename one"
-            raise UserError(f"{split.file}: {split.key}: {image} {said}")
+            refuse("label-shared", str(split.file), f"{split.key}: {image} {said}")
+            continue
         images[label] = image
         told = scan(label_folder).get(label_name)
         names.append(image.removeprefix(base).lstrip(os.sep))
@@ -186,9 +210,20 @@ def list_images(split: YoloSplit) -> Listing:
             f"{split.file}: {split.key}: not one of the {len(images)} pictures in {_places(split)} has a label file, "
             f"such as {next(iter(images))}; put the labels there (an empty file says that there is no object)"
         )
+    strays: list[str] = []
     if all(place.is_dir() for place in split.places):  # A list may name some pictures of a folder.
-        _mention_strays(split, images, scan)
-    return Listing(split, tuple(images.values()), tuple(names), tuple(labels), digest_of(digests))
+        strays = _strays(images, scan)
+    if strays:
+        warnings.warn(
+            f"{split.file}: {split.key}: label files without a picture, left out: {len(strays)}, such as {strays[0]}",
+            stacklevel=2,
+        )
+    return Listing(split, tuple(images.values()), tuple(names), tuple(labels), digest_of(digests), tuple(strays))
+
+
+def first_id(split: YoloSplit) -> int:
+    """The id of the split's first picture, and of its first object."""
+    return KEYS.index(split.key) * _IDS_A_SPLIT + 1
 
 
 def read_instances(listing: Listing) -> InstancesFile:
@@ -201,7 +236,7 @@ def read_instances(listing: Listing) -> InstancesFile:
     Raises:
         UserError: a label file cannot be used.
     """
-    first = KEYS.index(listing.split.key) * _IDS_A_SPLIT + 1
+    first = first_id(listing.split)
     images: list[msgspec.Raw] = []
     objects: list[msgspec.Raw] = []
     encode = msgspec.json.Encoder().encode
@@ -222,6 +257,11 @@ def _is_place(path: Path) -> bool:
 
 def _places(split: YoloSplit) -> str:
     return ", ".join(map(str, split.places))
+
+
+def label_path(folder: str, name: str) -> str:
+    """Where the label file of a picture lies, there or not."""
+    return f"{_label_folder(folder)}{os.sep}{name.rpartition('.')[0]}.txt"
 
 
 def _label_folder(folder: str) -> str:
@@ -251,10 +291,10 @@ def _plain(path: Path) -> str:
     return os.path.normpath(path.absolute())
 
 
-def _images(split: YoloSplit, scan: Callable[[str], _Stats]) -> Iterator[tuple[str, str]]:
+def _images(split: YoloSplit, scan: Callable[[str], _Stats], refuse: Refuse) -> Iterator[tuple[str, str]]:
     """Folder and name of each picture."""
     for place in split.places:
-        yield from _walk(place, scan) if place.is_dir() else _listed(place, split.root, scan)
+        yield from _walk(place, scan) if place.is_dir() else _listed(place, split.root, scan, refuse)
 
 
 def _walk(place: Path, scan: Callable[[str], _Stats]) -> Iterator[tuple[str, str]]:
@@ -269,7 +309,7 @@ def _walk(place: Path, scan: Callable[[str], _Stats]) -> Iterator[tuple[str, str
                 yield folder, name
 
 
-def _listed(place: Path, root: Path, scan: Callable[[str], _Stats]) -> Iterator[tuple[str, str]]:
+def _listed(place: Path, root: Path, scan: Callable[[str], _Stats], refuse: Refuse) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(_read_text(place).splitlines(), 1):
         if not (line := line.strip()):
             continue
@@ -279,42 +319,29 @@ def _listed(place: Path, root: Path, scan: Callable[[str], _Stats]) -> Iterator[
                 yield folder, name
                 break
         else:
-            raise UserError(
-                f"{place}: line {number}: no such picture: {line}; write it relative to {place.parent}, or remove it"
-            )
+            remedy = f"write it relative to {place.parent}, or remove it"
+            refuse("image-missing", str(place), f"line {number}: no such picture: {line}; {remedy}")
 
 
-def _mention_strays(split: YoloSplit, images: Mapping[str, str], scan: Callable[[str], _Stats]) -> None:
-    strays = [
+def _strays(images: Mapping[str, str], scan: Callable[[str], _Stats]) -> list[str]:
+    """Label files without a picture, sorted."""
+    return sorted(
         path
         for folder in {label.rpartition(os.sep)[0] for label in images}
         for name in scan(folder)
         # Some tools leave a list of the classes beside the labels.
         if name.endswith(".txt") and not name.startswith(".") and name != "classes.txt"
         if (path := f"{folder}{os.sep}{name}") not in images
-    ]
-    if strays:
-        warnings.warn(
-            f"{split.file}: {split.key}: label files without a picture, left out: {len(strays)}, such as {min(strays)}",
-            stacklevel=2,
-        )
+    )
 
 
 def _upright_size(path: Path) -> tuple[int, int]:
     """Height and width of the upright picture from the head of its file; 1 x 1 where it cannot be opened."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
-            if picture.format != "TIFF":
-                # Not the format's own: that of PNG decodes all pixels in search of an entry behind them.
-                turn = Image.Image.getexif(picture).get(ExifTags.Base.Orientation)
-                width, height = picture.size[::-1] if turn in _SIDEWAYS else picture.size
-                return height, width
-        # Pillow turns this format itself, and its versions disagree about when the size says so.
-        width, height = open_upright(path).size
-    # Decoders raise what they like on broken bytes; see open_upright.
-    except Exception:
+        head = read_head(path)
+    except UnreadableImageError:
         return 1, 1
-    return height, width
+    return head.height, head.width
 
 
 def _read_text(path: Path) -> str:
@@ -328,35 +355,50 @@ def _read_text(path: Path) -> str:
 
 def _read_labels(label: str, classes: Mapping[int, str]) -> Iterator[tuple[int, list[float]]]:
     """Class and values in 0..1 of each line."""
+    for number, found in read_lines(label, classes):
+        if isinstance(found, LabelFault):
+            raise UserError(f"{label}: line {number}: {found}") from found
+        yield found
+
+
+def read_lines(label: str, classes: Mapping[int, str]) -> Iterator[tuple[int, tuple[int, list[float]] | LabelFault]]:
+    """Number of each line, and its class and values in 0..1, or what is wrong with it.
+
+    Raises:
+        UserError: the file cannot be read as text.
+    """
     for number, line in enumerate(_read_text(Path(label)).splitlines(), 1):
         if words := line.split():
             try:
-                yield _parse(words, classes)
-            except ValueError as error:
-                raise UserError(f"{label}: line {number}: {error}") from error
+                yield number, _parse(words, classes)
+            except LabelFault as error:
+                yield number, error
 
 
 def _parse(words: Sequence[str], classes: Mapping[int, str]) -> tuple[int, list[float]]:
     """Class and values of a line.
 
     Raises:
-        ValueError: what is wrong with it, and the remedy.
+        LabelFault: what is wrong with it, and the remedy.
     """
     try:
         first, *values = map(float, words)
     except ValueError as error:
-        raise ValueError(f"{error}; {_LINE}") from error
+        raise LabelFault(f"{error}; {_LINE}") from error
     if not all(map(math.isfinite, (first, *values))):
-        raise ValueError("a value is not finite; correct or remove the line")
+        raise LabelFault("a value is not finite; correct or remove the line", "box-not-finite")
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
-        raise ValueError(f"{len(words)} values; {_LINE}")
+        raise LabelFault(f"{len(words)} values; {_LINE}")
     if first not in classes:
         known = f"{min(classes)} to {max(classes)}"
-        raise ValueError(f"class {words[0]} is not in names, which has {known}; add it to names or correct the line")
+        told = f"class {words[0]} is not in names, which has {known}; add it to names or correct the line"
+        raise LabelFault(told, "category-unknown")
     low, high = min(values), max(values)
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         wrong = low if low < -TOLERANCE else high
-        raise ValueError(f"{wrong:g} is outside 0..1; write shares of the picture's width and height, not pixels")
+        inverted = len(values) == 4 and min(values[2:]) < -TOLERANCE
+        told = f"{wrong:g} is outside 0..1; write shares of the picture's width and height, not pixels"
+        raise LabelFault(told, "box-inverted" if inverted else "box-outside")
     if low < 0 or high > 1:
         values = [min(max(value, 0.0), 1.0) for value in values]
     return int(first), values

@@ -5,13 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from contourpy import contour_generator
 from pycocotools import mask as coco_mask
 
 from yolor_mtl.records import Segmentation
+
+
+class RleError(ValueError):
+    """An RLE that cannot be used.
+
+    Attributes:
+        kind: it is of another size than the image, its text is no code, or its runs do not add up to the image.
+    """
+
+    def __init__(self, message: str, kind: Literal["size", "code", "sum"]) -> None:
+        super().__init__(message)
+        self.kind = kind
+
 
 _MAX_DIGITS = 7  # Of five bits: more than any image's pixels need.
 
@@ -20,19 +33,19 @@ def run_lengths(counts: str | bytes) -> np.ndarray:
     """Runs of a compressed RLE, (runs,) int64, in pixels: background, mask, background...
 
     Raises:
-        ValueError: the text is no compressed RLE.
+        RleError: the text is no compressed RLE.
     """
     text = counts.encode() if isinstance(counts, str) else counts
     digits = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
-        raise ValueError("counts: not a compressed RLE")
+        raise RleError("counts: not a compressed RLE", "code")
     # A number is some digits of five bits, lowest first; bit 32 says that more follow, and bit 16 of the
     # last one is the sign.
     last = np.flatnonzero(digits & 32 == 0)
     first = np.concatenate([[0], last[:-1] + 1])
     lengths = last - first + 1
     if lengths.max() > _MAX_DIGITS:
-        raise ValueError("counts: not a compressed RLE")
+        raise RleError("counts: not a compressed RLE", "code")
     places = np.arange(len(digits)) - np.repeat(first, lengths)
     numbers = np.add.reduceat((digits & 31) << (5 * places), first)
     numbers -= np.where(digits[last] & 16, np.int64(1) << (5 * lengths), 0)
@@ -42,21 +55,25 @@ def run_lengths(counts: str | bytes) -> np.ndarray:
     return np.asarray(numbers)
 
 
-def check_rle(size: Sequence[int], counts: str | bytes | Sequence[int], height: int, width: int) -> None:
-    """Refuses an RLE that does not describe every pixel of an image of that size exactly once.
+def check_rle(size: Sequence[int], counts: str | bytes | Sequence[int], height: int, width: int) -> Sequence[int]:
+    """Refuses an RLE that does not describe every pixel of an image of that size exactly once; returns its runs.
 
     pycocotools trusts the numbers: with too many pixels it writes outside its memory, with too few it hands out what
     that memory held before.
 
+    Returns:
+        Lengths in pixels: background, mask, background...
+
     Raises:
-        ValueError: another size, no RLE, or runs that are negative or do not add up to the image's pixels.
+        RleError: another size, no RLE, or runs that are negative or do not add up to the image's pixels.
     """
     if list(size) != [height, width]:
-        raise ValueError(f"RLE of size {list(size)}, but the image's [height, width] is {[height, width]}")
+        raise RleError(f"RLE of size {list(size)}, but the image's [height, width] is {[height, width]}", "size")
     # Python's own numbers: no sum of them wraps around.
     runs = run_lengths(counts).tolist() if isinstance(counts, str | bytes) else counts
     if not len(runs) or min(runs) < 0 or sum(runs) != height * width:
-        raise ValueError(f"counts do not describe the {height * width} pixels of the image")
+        raise RleError(f"counts do not describe the {height * width} pixels of the image", "sum")
+    return runs
 
 
 def segmentation_to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:

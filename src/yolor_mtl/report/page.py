@@ -98,24 +98,32 @@ class Report:
 
 def write_report(report: Report, path: Path) -> None:
     """Writes the page, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("yolor_mtl.report"), autoescape=select_autoescape(), undefined=StrictUndefined
-    )
-    page = environment.get_template("report.html").render(
-        report=report,
-        curves=_curves(report),
-        diagrams=[lines(diagram) for details in report.details.values() for diagram in details.lines],
-        matrices=[
-            matrix(diagram)
-            for details in report.details.values()
-            for diagram in details.matrices
-            if diagram.values.size  # without a class there is nothing to draw
-        ],
-        tables=[table for details in report.details.values() for table in details.tables],
-        groups=_groups(report.scores),
-        picture=_data_url,
+    page = (
+        templates()
+        .get_template("report.html")
+        .render(
+            report=report,
+            curves=_curves(report),
+            diagrams=[lines(diagram) for details in report.details.values() for diagram in details.lines],
+            matrices=[
+                matrix(diagram)
+                for details in report.details.values()
+                for diagram in details.matrices
+                if diagram.values.size  # without a class there is nothing to draw
+            ],
+            tables=[table for details in report.details.values() for table in details.tables],
+            groups=_groups(report.scores),
+            picture=data_url,
+        )
     )
     write_text(path, page)
+
+
+def templates() -> Environment:
+    """The pages' templates; what is put into them is escaped."""
+    return Environment(
+        loader=PackageLoader("yolor_mtl.report"), autoescape=select_autoescape(), undefined=StrictUndefined
+    )
 
 
 def _curves(report: Report) -> list[str]:
@@ -139,7 +147,8 @@ def _groups(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return groups
 
 
-def _data_url(image: Image.Image) -> str:
+def data_url(image: Image.Image) -> str:
+    """A picture as the address of itself."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
