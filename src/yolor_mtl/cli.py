@@ -57,6 +57,7 @@ VERBS: Mapping[str, Verb] = {
     "predict": Verb(
         "predict", "predict", ("commands.predict", "PredictConfig"), "yolor-mtl predict model=runs/demo source=photos/"
     ),
+    "serve": Verb("serve", "serve", ("commands.serve", "ServeConfig"), "yolor-mtl serve model=runs/demo port=8000"),
     "diagnose": Verb(
         "diagnose",
         "diagnose",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,15 +51,32 @@ def read_image(source: Path | BinaryIO) -> tv_tensors.Image:
 
 def open_upright(source: Path | BinaryIO) -> Image.Image:
     """As :func:`read_image`, as a PIL picture."""
+    with _opened(source) as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
+        return upright_rgb(picture)
+
+
+def read_header(source: Path | BinaryIO) -> tuple[str, int, int]:
+    """Format, width and height as a file's header says, before any turn; no pixel is decoded.
+
+    Raises:
+        UnreadableImageError: missing, empty, or not a picture.
+    """
+    with _opened(source) as picture:
+        return str(picture.format), picture.width, picture.height
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever goes wrong while it is open means that it cannot be read."""
     try:
         with warnings.catch_warnings():
-            # Pillow warns at half of its own limit; ours is checked right below.
+            # Pillow warns at half of its own limit; whoever decodes checks ours.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
-                return upright_rgb(picture)
+                yield picture
     except UnreadableImageError:
         raise
     except FileNotFoundError as error:
