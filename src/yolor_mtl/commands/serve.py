@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from rich.console import Console
 
-from yolor_mtl.commands.common import check_counts, make_predictor
+from yolor_mtl.commands.common import make_predictor
 from yolor_mtl.config import fill, parse_assignments
 from yolor_mtl.records import UserError
 from yolor_mtl.serve.limits import Limits
@@ -63,7 +63,6 @@ def serve(words: Sequence[str], console: Console) -> int:
         UserError: a library of the extra is missing, the address is taken, or the model cannot be used.
     """
     config = fill(ServeConfig, parse_assignments(words))
-    check_counts(config)
     limits = Limits(**{field.name: getattr(config, field.name) for field in fields(Limits)})
     try:
         from yolor_mtl.serve.app import create_app

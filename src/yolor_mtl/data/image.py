@@ -33,6 +33,10 @@ class UnreadableImageError(Exception):
     """A picture that cannot be read whole. The message says why, without the path."""
 
 
+class TooManyPixelsError(UnreadableImageError):
+    """A picture that is larger than what is decoded."""
+
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Formats that are opened, whatever a file calls itself; Pillow knows others that start external programs."""
 
@@ -54,7 +58,7 @@ def open_upright(source: Path | BinaryIO) -> Image.Image:
     with _opened(source) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
-            raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
+            raise TooManyPixelsError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
         return upright_rgb(picture)
 
 
@@ -81,6 +85,9 @@ def _opened(source: Path | BinaryIO) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError as error:
         raise UnreadableImageError("no such file") from error
+    except Image.DecompressionBombError as error:
+        # Pillow's own limit lies above ours; its message is about attacks.
+        raise TooManyPixelsError(f"more pixels than the limit of {MAX_PIXELS}") from error
     # Decoders raise what they like on broken bytes: SyntaxError, struct.error, EOFError, ValueError, OSError...
     except Exception as error:
         raise UnreadableImageError(_reason(source, error)) from error

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from PIL import Image
 from torch import Tensor
 
-from yolor_mtl.data.image import UnreadableImageError, read_header, read_image
+from yolor_mtl.data.image import TooManyPixelsError, UnreadableImageError, read_header, read_image
 from yolor_mtl.inference.result import Result
 from yolor_mtl.serve.limits import RefusedError
 
@@ -34,6 +34,8 @@ def check_picture(file: bytes, max_pixels: int) -> int:
         raise RefusedError(422, "unreadable", "the file is empty (0 bytes)")
     try:
         kind, width, height = read_header(io.BytesIO(file))
+    except TooManyPixelsError as error:
+        raise RefusedError(422, "too_many_pixels", f"the picture has more than {max_pixels} pixels") from error
     except UnreadableImageError as error:
         raise _unreadable(error) from error
     if width * height > max_pixels:
