@@ -11,8 +11,8 @@ from PIL import Image
 
 from yolor_mtl.data.scenes.pictures import described_scene
 
-SEEDS: Sequence[tuple[int, int]] = ((9, 2), (9, 0), (9, 1), (9, 3))
-"""No data set of scenes has seeds of two numbers, so these are in none."""
+SEEDS: Sequence[tuple[int, int]] = ((9, 18), (9, 17), (9, 14), (9, 10))
+"""A farm, a beach, a room and a street. No split has such a second number, so they are in no data set of scenes."""
 
 
 @dataclass(frozen=True)

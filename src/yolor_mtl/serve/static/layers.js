@@ -137,7 +137,7 @@ export class Layers {
       pen.drawImage(this[name], 0, 0, canvas.width, canvas.height);
     }
     pen.globalAlpha = 1;
-    if (on.boxes) [...this.detections.keys()].reverse().forEach((index) => this.#box(pen, index));
+    if (on.boxes) this.#boxes(pen, [...this.detections.keys()]);
   }
 
   /** Everything dark but one object, or what one word is about. */
@@ -152,7 +152,7 @@ export class Layers {
     dark.drawImage(focus.word ? heatOf(focus.word.heat) : this.#hole(focus.object), 0, 0, width, height);
     pen.drawImage(veil, 0, 0);
     const box = focus.word ? focus.word.box : focus.object;
-    if (box != null && this.detections[box]) this.#box(pen, box);
+    if (box != null && this.detections[box]) this.#boxes(pen, [box]);
   }
 
   #hole(index) {
@@ -178,29 +178,49 @@ export class Layers {
     return [left * across, top * down, right * across, bottom * down];
   }
 
-  #box(pen, index) {
+  /** Boxes, the first one on top; a label that would hide a better one's is left out. */
+  #boxes(pen, indices) {
     const { width, height } = pen.canvas;
-    const unit = pen.canvas.width / (pen.canvas.clientWidth || pen.canvas.width);
-    const [left, top, right, bottom] = this.#place(index, width, height);
-    const tint = colour(index);
+    const unit = width / (pen.canvas.clientWidth || width);
     const line = 2.5 * unit;
-    pen.lineWidth = line;
-    pen.lineJoin = "round";
-    pen.strokeStyle = css(tint);
-    pen.strokeRect(left + line / 2, top + line / 2, Math.max(0, right - left - line), Math.max(0, bottom - top - line));
-    const { class: name, score } = this.detections[index];
-    const text = `${name} ${Math.round(score * 100)}`;
-    pen.font = `600 ${12.5 * unit}px system-ui, sans-serif`;
+    pen.font = `600 ${(pen.canvas.clientWidth < 500 ? 11 : 12.5) * unit}px system-ui, sans-serif`;
     pen.textBaseline = "middle";
-    const plate = { width: pen.measureText(text).width + 10 * unit, height: 19 * unit };
-    const x = Math.max(0, Math.min(left, width - plate.width));
-    const y = top >= plate.height ? top - plate.height : top;
-    pen.fillStyle = css(tint);
-    pen.fillRect(x, y, plate.width, plate.height);
-    pen.fillStyle = ink(tint);
-    pen.fillText(text, x + 5 * unit, y + plate.height / 2 + 0.5 * unit);
+    pen.lineJoin = "round";
+    pen.lineWidth = line;
+    const places = new Map(indices.map((index) => [index, this.#place(index, width, height)]));
+    const plates = new Map();
+    for (const [index, place] of places) {
+      const { class: name, score } = this.detections[index];
+      const text = `${name} ${Math.round(score * 100)}`;
+      const size = [pen.measureText(text).width + 9 * unit, 18 * unit];
+      const free = platesFor(place, size, width, height).find((plate) =>
+        [...plates.values()].every((other) => apart(plate, other.plate)),
+      );
+      if (free) plates.set(index, { text, plate: free });
+    }
+    for (const [index, [left, top, right, bottom]] of [...places].reverse()) {
+      pen.strokeStyle = css(colour(index));
+      const inset = line / 2;
+      pen.strokeRect(left + inset, top + inset, Math.max(0, right - left - line), Math.max(0, bottom - top - line));
+    }
+    for (const [index, { text, plate }] of plates) {
+      const [x, y, across, down] = plate;
+      pen.fillStyle = css(colour(index));
+      pen.fillRect(x, y, across, down);
+      pen.fillStyle = ink(colour(index));
+      pen.fillText(text, x + 4.5 * unit, y + down / 2 + 0.5 * unit);
+    }
   }
 }
+
+/** Where a label of a size may stand: above its box, inside it, below it; within the picture. */
+function platesFor([left, top, , bottom], [across, down], width, height) {
+  const x = Math.max(0, Math.min(left, width - across));
+  return [top - down, top, bottom].filter((y) => y >= 0 && y + down <= height).map((y) => [x, y, across, down]);
+}
+
+const apart = ([x, y, across, down], [left, top, wide, high]) =>
+  x + across <= left || left + wide <= x || y + down <= top || top + high <= y;
 
 /** A coarse grid of 0..1 as a small picture whose opacity it is. */
 function heatOf(rows) {
@@ -208,7 +228,7 @@ function heatOf(rows) {
   const pen = canvas.getContext("2d");
   const image = pen.createImageData(canvas.width, canvas.height);
   const most = Math.max(...rows.flat(), 1e-6);
-  rows.flat().forEach((heat, at) => (image.data[4 * at + 3] = 255 * Math.min(1, (heat / most) ** 0.8)));
+  rows.flat().forEach((heat, at) => (image.data[4 * at + 3] = 255 * Math.min(1, (heat / most) ** 0.7)));
   pen.putImageData(image, 0, 0);
   return canvas;
 }

@@ -3,6 +3,13 @@
 
 import { colour, css } from "./colours.js";
 
+/** A class's name as people say it: "wall-other-merged" is COCO's way of writing "wall". */
+export const plain = (name) =>
+  name
+    .replace(/-merged$/, "")
+    .replace(/-(other|stuff)$/, "")
+    .replaceAll("-", " ");
+
 /** Makes an element with a class and text. */
 export function element(kind, className, text) {
   const made = document.createElement(kind);
@@ -67,7 +74,7 @@ export function fillParts(place, semantic) {
       const bar = element("span", "share");
       bar.style.setProperty("--share", share);
       bar.style.setProperty("--tint", css(colour(Number(index))));
-      item.append(swatch(colour(Number(index))), element("span", "name", semantic.names[index]), percent(share), bar);
+      item.append(swatch(colour(Number(index))), element("span", "name", plain(semantic.names[index])), percent(share), bar);
       return item;
     }),
   );

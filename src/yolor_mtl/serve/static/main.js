@@ -2,7 +2,7 @@
 
 import { ask, fetchFile, info, Problem } from "./client.js";
 import { Layers } from "./layers.js";
-import { element, fillCaption, fillObjects, fillParts } from "./lists.js";
+import { element, fillCaption, fillObjects, fillParts, plain } from "./lists.js";
 
 const at = (id) => document.getElementById(id);
 const RETRIES = 3;
@@ -213,7 +213,7 @@ function pointed(event) {
   if (!layers || focus || event.pointerType !== "mouse") return;
   const area = at("over").getBoundingClientRect();
   const names = layers.namesAt((event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height);
-  at("under").textContent = names.join(" · ");
+  at("under").textContent = names.map(plain).join(" · ");
   at("under").hidden = names.length === 0;
 }
 
