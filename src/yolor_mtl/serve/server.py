@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import threading
@@ -86,6 +87,8 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_config=None,
+                # Clients that talk nonsense would fill a log; metrics count them.
+                log_level="error",
                 access_log=False,
                 server_header=False,
                 # What is behind a proxy is nobody's business here; no header of a client is believed.
@@ -93,6 +96,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=int(self._service.limits.timeout) + 5,
             )
         )
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
         self._ready = ready
         self._loop: asyncio.AbstractEventLoop | None = None
         self.stopped_by = 0
