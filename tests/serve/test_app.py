@@ -74,7 +74,13 @@ def test_the_description_says_what_there_is(running: servers.Running) -> None:
         "image/png",
         "application/octet-stream",
     }
-    assert {parameter["name"] for parameter in predict["parameters"]} == {"conf", "iou", "max_det", "beam"}
+    assert {parameter["name"] for parameter in predict["parameters"]} == {
+        "conf",
+        "iou",
+        "max_det",
+        "beam",
+        "attention",
+    }
     assert described["paths"].keys() == {"/predict", "/healthz", "/metrics", "/info"}
 
 

@@ -21,7 +21,6 @@ from yolor_mtl.serve.page import STATIC
 from yolor_mtl.serve.responses import Envelope, problem
 from yolor_mtl.serve.schema import Answer, Example, Health, Info, Thresholds, problems
 from yolor_mtl.serve.service import Service
-from yolor_mtl.tasks.base import DecodeOptions
 
 router = APIRouter()
 
@@ -88,8 +87,7 @@ def create_app(predictor: Predictor, limits: Limits | None = None, examples: Seq
 )
 async def predict(request: Request, thresholds: Annotated[Thresholds, Query()]) -> Response:
     """One object, as a line of `predictions.jsonl`, with the maps' PNGs as data URIs."""
-    options = DecodeOptions(conf=thresholds.conf, iou=thresholds.iou, max_det=thresholds.max_det, beam=thresholds.beam)
-    return Response(await _service(request).answer(request, options), media_type="application/json")
+    return Response(await _service(request).answer(request, thresholds.options()), media_type="application/json")
 
 
 @router.get("/healthz", response_model=Health, responses={503: {"model": Health, "description": "Not now."}})

@@ -11,7 +11,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from PIL import Image
 from torch import Tensor
 
-from yolor_mtl.data.image import TooManyPixelsError, UnreadableImageError, read_header, read_image
+from yolor_mtl.data.image import TooManyPixelsError, UnreadableImageError, read_header
+from yolor_mtl.inference.predictor import to_tensor
 from yolor_mtl.inference.result import Result
 from yolor_mtl.serve.limits import RefusedError
 
@@ -54,7 +55,7 @@ def decode_picture(file: bytes) -> Tensor:
         RefusedError: 422 where it cannot be read whole.
     """
     try:
-        return read_image(io.BytesIO(file)).as_subclass(Tensor)
+        return to_tensor(file)
     except UnreadableImageError as error:
         raise _unreadable(error) from error
 

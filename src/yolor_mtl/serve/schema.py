@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from yolor_mtl.tasks.base import DecodeOptions
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -18,6 +21,12 @@ class Thresholds(BaseModel):
     iou: Number = Field(0.7, ge=0, le=1, description="overlap above which the weaker box of a class is dropped")
     max_det: int = Field(300, ge=1, le=1000, description="greatest number of boxes")
     beam: int = Field(1, ge=1, le=10, description="width of the caption's beam search; 1 is greedy")
+    attention: bool = Field(False, description="where in the picture each word of the caption was read from")
+
+    def options(self) -> DecodeOptions:
+        """What the model is told."""
+        known = {field.name for field in fields(DecodeOptions)}
+        return DecodeOptions(**{name: value for name, value in self.model_dump().items() if name in known})
 
 
 class Mask(BaseModel):

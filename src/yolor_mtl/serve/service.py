@@ -132,7 +132,7 @@ class Service:
     def _check_room(self) -> None:
         if self.stopping:
             raise stopping()
-        if self.queue.full:
+        if self.queue.full or self._wait() > self.limits.timeout:
             raise busy("too many pictures are waiting", self._retry_after())
 
     def _forget(self, task: asyncio.Task[bytes]) -> None:
@@ -180,8 +180,12 @@ class Service:
         self.metrics.batch_done(size, seconds)
 
     def _retry_after(self) -> int:
-        """Seconds in which what waits now will be answered, at the pace of late."""
-        return max(1, min(_LONGEST_RETRY, math.ceil(self.queue.taken * self._pace)))
+        """Seconds in which what waits now will be answered."""
+        return max(1, min(_LONGEST_RETRY, math.ceil(self._wait())))
+
+    def _wait(self) -> float:
+        """Seconds until a picture that comes now is answered, at the pace of late."""
+        return self.queue.taken * self._pace
 
 
 def _mark_read(request: Request) -> None:

@@ -75,7 +75,7 @@ async function run(picture, tries = 0) {
   const started = performance.now();
   working(0);
   try {
-    const options = { conf: at("conf").value, beam: at("beam").value };
+    const options = { conf: at("conf").value, beam: at("beam").value, attention: "true" };
     const answer = await ask(picture, options, working, mine.signal);
     const ready = await Layers.of(answer);
     if (!mine.signal.aborted) await showAnswer(ready, performance.now() - started);
