@@ -66,6 +66,7 @@ def create_app(predictor: Predictor, limits: Limits | None = None, examples: Seq
         # Their pages load scripts from elsewhere, and nothing here needs a network.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.service = service
     app.state.examples = list(examples)

@@ -101,7 +101,10 @@ class Batcher:
                 if len(same) == self._batch or left <= 0 or self._closed:
                     chosen = set(map(id, same))
                     self._line = [waiting for waiting in self._line if id(waiting) not in chosen]
-                    return same
+                    # From here on nobody can cancel them.
+                    if begun := [waiting for waiting in same if waiting.answer.set_running_or_notify_cancel()]:
+                        return begun
+                    continue
                 self._changed.wait(left)
 
     def _drop_unwanted(self) -> None:

@@ -83,7 +83,8 @@ class Service:
     async def close(self) -> None:
         """Ends the threads, after :meth:`stop`."""
         self.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.limits.timeout)
         await asyncio.to_thread(self._batcher.close)
         for crew in (self._decoding, self._encoding):
             crew.shutdown(wait=False, cancel_futures=True)

@@ -149,10 +149,12 @@ export class Layers {
     dark.fillRect(0, 0, width, height);
     dark.globalCompositeOperation = "destination-out";
     dark.imageSmoothingQuality = "high";
-    dark.drawImage(focus.word ? heatOf(focus.word.heat) : this.#hole(focus.object), 0, 0, width, height);
-    pen.drawImage(veil, 0, 0);
     const box = focus.word ? focus.word.box : focus.object;
-    if (box != null && this.detections[box]) this.#boxes(pen, [box]);
+    if (focus.word) dark.drawImage(heatOf(focus.word.heat), 0, 0, width, height);
+    dark.globalAlpha = focus.word ? 0.6 : 1; // The object that a word is about shines less than where the word was read.
+    if (this.detections[box]) dark.drawImage(this.#hole(box), 0, 0, width, height);
+    pen.drawImage(veil, 0, 0);
+    if (this.detections[box]) this.#boxes(pen, [box]);
   }
 
   #hole(index) {
@@ -228,7 +230,7 @@ function heatOf(rows) {
   const pen = canvas.getContext("2d");
   const image = pen.createImageData(canvas.width, canvas.height);
   const most = Math.max(...rows.flat(), 1e-6);
-  rows.flat().forEach((heat, at) => (image.data[4 * at + 3] = 255 * Math.min(1, (heat / most) ** 0.7)));
+  rows.flat().forEach((heat, at) => (image.data[4 * at + 3] = 255 * Math.min(1, (heat / most) ** 0.5)));
   pen.putImageData(image, 0, 0);
   return canvas;
 }

@@ -48,12 +48,18 @@ function unpin() {
   focus = null;
 }
 
+/** Says why there is no answer; tries again by itself where that may help. */
 function showProblem(problem, tries) {
   at("working").hidden = true;
   at("problem-title").textContent = problem.title ?? "Something went wrong";
   at("problem-text").textContent = problem.message;
   at("again").hidden = !file;
   at("problem").hidden = false;
+  // A file that nobody could show leaves room for the next one.
+  const empty = !layers && at("picture").classList.contains("blank");
+  at("shown").hidden = at("shown").hidden || empty;
+  at("bar").hidden = at("bar").hidden || empty;
+  at("drop").hidden = !at("shown").hidden;
   if (problem.retryAfter && tries < RETRIES) {
     at("problem-text").textContent = `${problem.message} Trying again by itself in ${problem.retryAfter} s.`;
     waiting = setTimeout(() => run(file, tries + 1), problem.retryAfter * 1000);
@@ -113,9 +119,11 @@ async function showPicture(picture) {
   try {
     await image.decode();
     fit(image.naturalWidth, image.naturalHeight);
+    image.classList.remove("blank");
   } catch {
     // A format that this browser does not show, such as TIFF; the answer tells the picture's size.
     fit(4, 3);
+    image.classList.add("blank");
   }
   draw();
 }
@@ -163,7 +171,7 @@ function counted(objects) {
   return [...counts].map(([name, count]) => `${name} ${count}`).join(", ");
 }
 
-const bytes = (count) => (count < 1e6 ? `${Math.ceil(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`);
+const bytes = (count) => (count < 1e6 ? `${Math.ceil(count / 1e3)} kB` : `${Number((count / 1e6).toFixed(1))} MB`);
 
 function take(files) {
   const [first] = files ?? [];
@@ -203,6 +211,7 @@ function listen() {
     draw();
   });
   at("conf").addEventListener("input", () => (at("conf-shown").textContent = Number(at("conf").value).toFixed(2)));
+  at("picture").classList.add("blank"); // Until there is one.
   for (const id of ["conf", "beam"]) at(id).addEventListener("change", () => file && run(file));
   new ResizeObserver(draw).observe(at("frame"));
   at("frame").addEventListener("pointermove", pointed);
