@@ -29,7 +29,7 @@ def load(clients: int, seconds: int, **keys: Any) -> dict[str, Any]:
 
 
 def test_a_few_clients(quick: None) -> None:
-    load(clients=8, seconds=4)
+    load(clients=8, seconds=3, timeout=120)
 
 
 @pytest.mark.torture
