@@ -52,6 +52,7 @@ def create_app(predictor: Predictor, limits: Limits | None = None, examples: Seq
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        """From the first request to the last."""
         service.start()
         try:
             yield
