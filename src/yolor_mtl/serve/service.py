@@ -56,7 +56,7 @@ class Service:
         self.queue = Places(limits.queue)
         self.pixels = Budget(limits.max_pixels)
         self.stopping = False
-        self._pace = 0.1
+        self._pace = 0.05
         self._batcher = Batcher(self._answer_batch, limits.batch, limits.wait_ms / 1000, self._batch_done)
         threads = min(_DECODERS, os.cpu_count() or 1)
         # Two crews: files that take long to decode do not hold up answers that are ready to be written.
@@ -133,7 +133,8 @@ class Service:
     def _check_room(self) -> None:
         if self.stopping:
             raise stopping()
-        if self.queue.full or self._wait() > self.limits.timeout:
+        # Half, for what comes need not be as quick as what came: better told at once than after waiting in vain.
+        if self.queue.full or self._wait() > self.limits.timeout / 2:
             raise busy("too many pictures are waiting", self._retry_after())
 
     def _forget(self, task: asyncio.Task[bytes]) -> None:
