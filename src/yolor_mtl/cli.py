@@ -64,6 +64,7 @@ VERBS: Mapping[str, Verb] = {
         ("commands.export", "ExportConfig"),
         "yolor-mtl export model=runs/demo format=openvino out=runs/demo-openvino",
     ),
+    "serve": Verb("serve", "serve", ("commands.serve", "ServeConfig"), "yolor-mtl serve model=runs/demo port=8000"),
     "diagnose": Verb(
         "diagnose",
         "diagnose",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -77,20 +79,16 @@ def read_head(path: Path) -> PictureHead:
     Raises:
         UnreadableImageError: missing, empty, not a picture, or larger than :data:`MAX_PIXELS`.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
-            _check_pixels(picture)
-            # Not the format's own: that of PNG decodes all pixels in search of an entry behind them.
-            orientation = int(Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1))
-            kind, (width, height) = str(picture.format), picture.size
-            if kind == "TIFF":
-                # Pillow turns this format itself, and its versions disagree about when the size says so.
-                width, height = upright_rgb(picture).size
-            elif orientation in _SIDEWAYS:
-                width, height = height, width
-    # Decoders raise what they like on broken bytes; see open_upright.
-    except Exception as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as picture:
+        _check_pixels(picture)
+        # Not the format's own: that of PNG decodes all pixels in search of an entry behind them.
+        orientation = int(Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1))
+        kind, (width, height) = str(picture.format), picture.size
+        if kind == "TIFF":
+            # Pillow turns this format itself, and its versions disagree about when the size says so.
+            width, height = upright_rgb(picture).size
+        elif orientation in _SIDEWAYS:
+            width, height = height, width
     return PictureHead(height, width, orientation if orientation in TURNS else 1, kind)
 
 
@@ -108,13 +106,28 @@ def read_image(source: Path | BinaryIO) -> tv_tensors.Image:
 
 def open_upright(source: Path | BinaryIO) -> Image.Image:
     """As :func:`read_image`, as a PIL picture."""
+    with _opened(source) as picture:
+        _check_pixels(picture)
+        return upright_rgb(picture)
+
+
+def read_header(source: Path | BinaryIO) -> tuple[str, int, int]:
+    """Format, width and height as a file's header says, before any turn; no pixel is decoded, whatever the format.
+
+    Raises:
+        UnreadableImageError: missing, empty, or not a picture.
+    """
+    with _opened(source) as picture:
+        return str(picture.format), picture.width, picture.height
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever goes wrong while it is open means that it cannot be read."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns at half of its own limit; ours is checked right below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as picture:
-                _check_pixels(picture)
-                return upright_rgb(picture)
+        # Pillow warns of what it reads all the same; whoever decodes checks the size.
+        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=FORMATS) as picture:
+            yield picture
     # Decoders raise what they like on broken bytes: SyntaxError, struct.error, EOFError, ValueError, OSError...
     except Exception as error:
         raise _unreadable(source, error) from error

@@ -63,7 +63,7 @@ class Labels:
 def make_picture(job: Job) -> Labels:
     """Draw a picture, write its two files, return its labels; the same job makes the same bytes everywhere."""
     rng = np.random.default_rng(np.random.SeedSequence(job.seeds))
-    scene, description = _described_scene(rng)
+    scene, description = described_scene(rng)
     height, width = scene.owner.shape
     name = f"{job.image_id:07}"
     kept = [number for number, area in enumerate(scene.areas) if area >= LEAST_STUFF or number in _numbers(scene)]
@@ -89,7 +89,7 @@ def make_picture(job: Job) -> Labels:
     return Labels(image, _objects(scene, job.image_id), _panoptic(scene, ids, job.image_id, name), captions)
 
 
-def _described_scene(rng: np.random.Generator) -> tuple[Scene, Description]:
+def described_scene(rng: np.random.Generator) -> tuple[Scene, Description]:
     """The first scene that there is enough to say about."""
     while True:
         scene = draw_scene(rng)
