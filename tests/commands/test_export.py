@@ -120,7 +120,8 @@ def test_outputs_have_the_names_and_shapes_that_are_written_down(
 def test_frames_of_fewer_points_than_captions_look_at(onnx: Path, weights: YOLORMTL) -> None:
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     should, found = (model._predictor.runtime(images) for model in (weights, YOLORMTL(onnx)))
-    assert found["captioning"]["memory"].shape == should["captioning"]["memory"].shape == (2, 1 + 21, 96)
+    assert found["captioning"]["memory"].shape == should["captioning"]["memory"].shape
+    assert found["captioning"]["memory"].shape[:2] == (2, 1 + 21)
     assert torch.allclose(found["semantic"]["logits"], should["semantic"]["logits"], rtol=1e-3, atol=1e-3)
 
 
