@@ -114,15 +114,14 @@ def test_outputs_have_the_names_and_shapes_that_are_written_down(
     should = weights._predictor.runtime(images)
     for name, value in found.items():
         task, output = name.split(".", 1)
-        close = torch.isclose(value, should[task][output], rtol=1e-3, atol=1e-3).float().mean()
-        # Captions look at cells: what lies on the edge between two may fall into either.
-        assert close > 0.95 if task == "captioning" else close == 1, name
+        assert torch.allclose(value, should[task][output], rtol=1e-3, atol=1e-3), name
 
 
 def test_frames_of_fewer_points_than_captions_look_at(onnx: Path, weights: YOLORMTL) -> None:
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     should, found = (model._predictor.runtime(images) for model in (weights, YOLORMTL(onnx)))
-    assert found["captioning"]["memory"].shape == should["captioning"]["memory"].shape == (2, 1 + 21, 96)
+    assert found["captioning"]["memory"].shape == should["captioning"]["memory"].shape
+    assert found["captioning"]["memory"].shape[:2] == (2, 1 + 21)
     assert torch.allclose(found["semantic"]["logits"], should["semantic"]["logits"], rtol=1e-3, atol=1e-3)
 
 
@@ -143,7 +142,7 @@ def test_predict_says_the_same(command: runs.Command, folder: Path, pictures: Pa
     for one, other in zip(first, second, strict=True):
         assert one.keys() == other.keys()
         assert one["caption"]["text"] == other["caption"]["text"]
-        assert one["caption"]["score"] == pytest.approx(other["caption"]["score"], abs=0.01)
+        assert one["caption"]["score"] == pytest.approx(other["caption"]["score"], abs=1e-3)
         assert [entry["class"] for entry in one["detections"]] == [entry["class"] for entry in other["detections"]]
         for ours, theirs in zip(one["detections"], other["detections"], strict=True):
             assert ours["xyxy"] == pytest.approx(theirs["xyxy"], abs=0.1)

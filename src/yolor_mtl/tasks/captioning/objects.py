@@ -148,12 +148,13 @@ class ObjectTokens(nn.Module):
         sides = pick(boxes, places) / frame
         low, high = sides.clamp(0, 1).split(2, dim=-1)
         seen = [looked_up(features[name], low, high) for name in self.features]
-        classes = pick(logits, places).sigmoid()
+        found = pick(logits, places)
         corners = [squared(corner, height, width) for corner in (low, high)]
-        scores = torch.stack((best.sigmoid(), twins(sides, classes.argmax(2))), dim=-1)
+        # Classes by logits: below -18 ONNX Runtime's sigmoid is the same for all, and any class would be the greatest.
+        scores = torch.stack((best.sigmoid(), twins(sides, found.argmax(2))), dim=-1)
         return {
             "objects.seen": torch.cat(seen, dim=-1),
-            "objects.classes": classes,
+            "objects.classes": found.sigmoid(),
             "objects.form": torch.cat((*corners, corners[1] - corners[0], scores), dim=-1),
         }
 
