@@ -24,7 +24,7 @@ demo: venv
 	$(BIN)/yolor-mtl demo minutes=$(MINUTES)
 
 test: venv
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 torture: venv
 	$(BIN)/python -m pytest -m torture

@@ -25,7 +25,6 @@ CHROMIUM = shutil.which("chromium")
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-    pytest.mark.xdist_group("page"),
 ]
 
 
@@ -187,6 +186,21 @@ def with_words(route: Route) -> None:
         for number, word in enumerate(words)
     ]
     route.fulfill(response=response, json=answer)
+
+
+def test_words_of_the_model(page: Page) -> None:
+    """What the model itself says of its words darkens the picture, and differs from word to word."""
+    page.click("#examples li:nth-child(1) button")
+    answered(page)
+    words = page.locator("#caption button")
+    assert words.count() > 1
+    switch(page)
+    seen = []
+    for number in (0, words.count() - 1):
+        words.nth(number).hover()
+        seen.append(layer(page)[..., 3])
+        assert seen[-1].any()
+    assert not np.array_equal(*seen)
 
 
 def test_point_at_a_word(page: Page) -> None:
