@@ -114,7 +114,7 @@ def test_shapes_of_all_outputs() -> None:
         },
         "instance": {"coefficients": (2, points, 8), "proto": (2, 8, HEIGHT // 4, WIDTH // 4)},
         "semantic": {"logits": (2, 5, HEIGHT // 4, WIDTH // 4)},
-        "captioning": {"memory": (2, 6, 32)},
+        "captioning": {"memory": (2, 6, 32), "places": (2, 6, 4)},
     }
 
 

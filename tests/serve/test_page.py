@@ -253,6 +253,10 @@ def test_everything_by_keyboard(page: Page) -> None:
         "Panoptic",
         "Another",
     ]
+    # The words of the caption come between the layers and the list of objects.
+    for _ in range(page.locator("#caption button").count()):
+        tabbed(page)
+        assert page.evaluate("document.activeElement.closest('#caption') !== null")
     tabbed(page)
     assert page.evaluate("document.activeElement.closest('#objects') !== null")
     assert (layer(page)[..., 3] > 150).any()
