@@ -23,8 +23,13 @@ $(VENV)/.ready: pyproject.toml
 demo: venv
 	$(BIN)/yolor-mtl demo minutes=$(MINUTES)
 
+# Apart from the rest, in processes of their own: what loads runtimes, servers and browsers.
+APART := tests/serve tests/commands/test_serve.py tests/commands/test_export.py tests/inference/test_exported.py \
+	tests/inference/test_ray_job.py tests/inference/test_hub.py tests/commands/test_data_check.py tests/data/check
+
 test: venv
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --max-worker-restart=0 $(addprefix --ignore=,$(APART))
+	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --dist loadfile $(APART)
 
 torture: venv
 	$(BIN)/python -m pytest -m torture
