@@ -19,6 +19,7 @@ then falls on both sides. Absolute times are this machine's.
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -105,14 +106,24 @@ def four_tasks(model: Model, images: Tensor) -> None:
 
 
 def least(actions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Least milliseconds of each, run in turns; the first round does not count."""
+    """Least milliseconds of each, see :func:`in_turns`."""
+    return {name: min(found) * 1000 for name, found in in_turns(actions, rounds).items()}
+
+
+def medians(actions: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1) -> dict[str, float]:
+    """Median milliseconds of each, see :func:`in_turns`."""
+    return {name: statistics.median(found) * 1000 for name, found in in_turns(actions, rounds, warmup).items()}
+
+
+def in_turns(actions: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+    """Seconds of each at every round, run in turns; the first ``warmup`` rounds do not count."""
     times: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in track(range(rounds + 1), ", ".join(actions), transient=True):
+    for _ in track(range(rounds + warmup), ", ".join(actions), transient=True):
         for name, action in actions.items():
             started = time.perf_counter()
             action()
             times[name].append(time.perf_counter() - started)
-    return {name: min(found[1:]) * 1000 for name, found in times.items()}
+    return {name: found[warmup:] for name, found in times.items()}
 
 
 def over_the_floor(config: BenchConfig, table: Table) -> None:

@@ -19,18 +19,17 @@ from __future__ import annotations
 
 import io
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import networks
 import numpy as np
 import postprocess
 import torch
 from PIL import Image
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
@@ -69,17 +68,6 @@ class Told:
 
     def __call__(self, images: Tensor) -> dict[str, Any]:
         return {**self.runtime(images), **self.outputs}
-
-
-def medians(actions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, run in turns; the first round does not count."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in track(range(rounds + 1), ", ".join(actions), transient=True):
-        for name, action in actions.items():
-            started = time.perf_counter()
-            action()
-            times[name].append(time.perf_counter() - started)
-    return {name: float(np.median(found[1:])) for name, found in times.items()}
 
 
 def make_predictor(config: BenchConfig, half: bool) -> Predictor:
@@ -127,12 +115,12 @@ def end_to_end(config: BenchConfig, half: bool, table: Table) -> None:
 
     square = torch.randn(GEMM, GEMM)
     actions = {"vision": forward, "whole": whole, "product": partial(torch.mm, square, square)}
-    found = medians(actions, config.rounds)
+    found = networks.medians(actions, config.rounds)
     (result,) = predictor.predict([data], options)
     what = f"{kind}: a file to four answers ({len(result.boxes or ())} objects, {WORDS} words) over the vision part"
     at_most(table, what, found["whole"], found["vision"], LIMITS[kind])
-    gflops = 2 * GEMM**3 / found["product"] / 1e9
-    authors = AUTHORS_SECONDS * AUTHORS_GFLOPS / gflops
+    gflops = 2 * GEMM**3 / found["product"] / 1e6
+    authors = AUTHORS_SECONDS * 1000 * AUTHORS_GFLOPS / gflops
     what = f"{kind}: the authors' four-task network at {gflops:.0f} GFLOP/s, over ours"
     # In fp32 the products alone take longer than that.
     at_least(table, what, authors, found["whole"], 5.0 if half else None)
@@ -161,7 +149,7 @@ def captions(config: BenchConfig, table: Table) -> None:
             tokens.append(int(logits.argmax()))
         return tokens[1:]
 
-    found = medians(
+    found = networks.medians(
         {
             "greedy": partial(cached, 1, WORDS),
             "beam": partial(cached, BEAM, WORDS),
@@ -176,16 +164,16 @@ def captions(config: BenchConfig, table: Table) -> None:
     at_least(table, what, found["no cache"], found["cache"], 1.2)
 
 
-def at_most(table: Table, what: str, seconds: float, beside: float, limit: float) -> None:
-    ratio = seconds / beside
+def at_most(table: Table, what: str, milliseconds: float, beside: float, limit: float) -> None:
+    ratio = milliseconds / beside
     said = f"{limit:.2f}" + ("" if ratio <= limit else ", missed")
-    table.add_row(what, f"{seconds * 1000:.1f}", f"{beside * 1000:.1f}", f"{ratio:.2f}", said)
+    table.add_row(what, f"{milliseconds:.1f}", f"{beside:.1f}", f"{ratio:.2f}", said)
 
 
-def at_least(table: Table, what: str, seconds: float, beside: float, limit: float | None) -> None:
-    ratio = seconds / beside
+def at_least(table: Table, what: str, milliseconds: float, beside: float, limit: float | None) -> None:
+    ratio = milliseconds / beside
     said = "" if limit is None else f"{limit:.2f} or more" + ("" if ratio >= limit else ", missed")
-    table.add_row(what, f"{seconds * 1000:.1f}", f"{beside * 1000:.1f}", f"{ratio:.2f}", said)
+    table.add_row(what, f"{milliseconds:.1f}", f"{beside:.1f}", f"{ratio:.2f}", said)
 
 
 @torch.inference_mode()

@@ -14,12 +14,13 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import networks
 import numpy as np
 import torch
 from rich.console import Console
@@ -35,6 +36,7 @@ from yolor_mtl.inference.exported import load_exported
 from yolor_mtl.inference.exporter import quantise, write_graphs
 from yolor_mtl.inference.model import load_weights
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.inference.result import Result
 from yolor_mtl.ops.device import half_pays
 from yolor_mtl.ops.frame import letterbox
 from yolor_mtl.tasks.base import DecodeOptions
@@ -96,29 +98,22 @@ def rows(config: BenchConfig, dataset: CocoDataset, folder: Path, console: Conso
     yield Row("openvino int8", Predictor(load_exported(folder / "int8"), half="false"))
 
 
-def in_turns(actions: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Median milliseconds of each, after two rounds that do not count."""
-    times: list[list[float]] = [[] for _ in actions]
-    for number in range(repeats + 2):
-        for action, own in zip(actions, times, strict=True):
-            started = time.perf_counter()
-            action()
-            if number >= 2:
-                own.append(time.perf_counter() - started)
-    return [float(np.median(own)) * 1000 for own in times]
-
-
 def measure(found: list[Row], pictures: list[Tensor], repeats: int) -> None:
     """Fills in times and agreement; the first row is what the others are compared with."""
     there = [(row, row.predictor) for row in found if row.predictor is not None]
     options = DecodeOptions()
     images = letterbox(pictures[0], there[0][1].size)[0].as_subclass(Tensor)[None]
-    visions = in_turns([lambda own=predictor: own.runtime(images) for _, predictor in there], repeats)
-    wholes = in_turns([lambda own=p: list(own.predict(pictures[:1], options)) for _, p in there], repeats)
-    first = list(there[0][1].predict(pictures, options, 1))
-    for (row, predictor), vision, whole in zip(there, visions, wholes, strict=True):
-        row.vision, row.whole = vision, whole
-        row.agreement = compare(first, list(predictor.predict(pictures, options, 1)))
+    seeing = {row.name: partial(predictor.runtime, images) for row, predictor in there}
+    answering = {row.name: partial(_answers, predictor, pictures[:1], options) for row, predictor in there}
+    visions, wholes = (networks.medians(actions, repeats, warmup=2) for actions in (seeing, answering))
+    first = _answers(there[0][1], pictures, options)
+    for row, predictor in there:
+        row.vision, row.whole = visions[row.name], wholes[row.name]
+        row.agreement = compare(first, _answers(predictor, pictures, options))
+
+
+def _answers(predictor: Predictor, pictures: list[Tensor], options: DecodeOptions) -> list[Result]:
+    return list(predictor.predict(pictures, options, 1))
 
 
 def shown(found: list[Row], title: str) -> Table:

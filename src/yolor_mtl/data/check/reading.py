@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -84,6 +84,9 @@ class Source:
         categories: category id -> name.
     """
 
+    has_ids: ClassVar[bool] = True
+    """Whether its objects have ids of their own."""
+
     path: Path
     kind: str
     split: str
@@ -106,20 +109,25 @@ class Source:
     ) -> None:
         """Notes a finding about an entry of this file, or about ``file`` that belongs to the entry."""
         listed = self.images.get(image_id) if image_id is not None else None
-        place = f"{key}[{position}]" if position >= 0 and not file else ""
+        where, place, parent = self.place_of(key, position, image_id, file)
         finding = Finding(
             check,
             message,
-            file or str(self.path),
+            where,
             self.split,
             image_id,
-            annotation_id,
+            annotation_id if self.has_ids else None,
             place,
             listed.name if listed else "",
-            str(self.path) if file else "",
+            parent,
             position,
         )
         self.findings.add(finding, shape)
+
+    def place_of(self, key: str, position: int, image_id: int | None, file: str) -> tuple[str, str, str]:
+        """The file that a finding is in, where in it, and the file of labels that leads there if it is another one."""
+        place = f"{key}[{position}]" if position >= 0 and not file else ""
+        return file or str(self.path), place, str(self.path) if file else ""
 
     def shape(self, image_id: int, **drawn: Any) -> Shape | None:
         """What to draw over a picture of this file."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from yolor_mtl.data.check.findings import Finding, Findings, Shape
+from yolor_mtl.data.check.findings import Findings
 from yolor_mtl.data.check.objects import Masks, Objects
 from yolor_mtl.data.check.reading import ListedImage, Source
 from yolor_mtl.data.check.segmentations import Segmentation
@@ -19,30 +19,16 @@ from yolor_mtl.records import UserError
 class TextSource(Source):
     """The label files of a split: findings name the file and the line."""
 
+    has_ids = False
+
     def __init__(self, split: YoloSplit, name: str, findings: Findings) -> None:
         super().__init__(split.file, "instances", name, split.images, findings)
         self.labels: dict[int, str] = {}
 
-    def found(
-        self,
-        check: str,
-        message: str,
-        key: str = "",
-        position: int = -1,
-        *,
-        image_id: int | None = None,
-        annotation_id: int | None = None,
-        file: str = "",
-        shape: Shape | None = None,
-    ) -> None:
+    def place_of(self, key: str, position: int, image_id: int | None, file: str) -> tuple[str, str, str]:
         """As for an annotation file; the label file of the picture stands in its place."""
-        listed = self.images.get(image_id) if image_id is not None else None
         place = f"line {position}" if position >= 0 else ""
-        name = listed.name if listed else ""
-        where = file or self.labels.get(image_id or 0, str(self.path))
-        self.findings.add(
-            Finding(check, message, where, self.split, image_id, None, place, name, str(self.path), position), shape
-        )
+        return file or self.labels.get(image_id or 0, str(self.path)), place, str(self.path)
 
 
 def read_listing(source: TextSource, split: YoloSplit) -> Listing | None:
