@@ -6,10 +6,10 @@ minutes ?= 8
 MINUTES ?= $(minutes)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-# Seconds of fuzzing for each parser: an hour for all of them.
+# Seconds of fuzzing for each parser: more than an hour for all of them.
 FUZZ ?= 300
 
-.PHONY: venv demo test torture lint docs bench clean
+.PHONY: venv demo test torture lint docs bench constraints clean
 
 venv: $(VENV)/.ready
 
@@ -28,8 +28,8 @@ APART := tests/serve tests/commands/test_serve.py tests/commands/test_export.py 
 	tests/inference/test_ray_job.py tests/inference/test_hub.py tests/commands/test_data_check.py tests/data/check
 
 test: venv
-	$(BIN)/python -m pytest -n auto --max-worker-restart=0 $(addprefix --ignore=,$(APART))
-	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --dist loadfile $(APART)
+	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --durations=25 $(addprefix --ignore=,$(APART))
+	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --durations=25 --dist loadfile $(APART)
 
 torture: venv
 	$(BIN)/python -m pytest -m torture
@@ -55,6 +55,10 @@ bench: venv
 	$(BIN)/python benchmarks/networks.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/runtimes.py
+
+# After the tests have passed with newer versions.
+constraints: venv
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -71,8 +71,7 @@ def step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, half: boo
         watch.tick("forward: trunk")
         outputs = {}
         for task in model.tasks:
-            if task.head is not None:
-                rows = batch.rows[task.name]
+            if task.head is not None and len(rows := batch.rows[task.name]):
                 # What a head reads is worked out for its own rows, as the network does.
                 read = {
                     name: network.heads[name](_rows(shared, network.features[name], rows), {}) for name in task.reads
@@ -81,8 +80,8 @@ def step(model: Model, batch: Batch, optimizer: torch.optim.Optimizer, half: boo
                 watch.tick(f"forward: {task.name}")
         losses: dict[str, LossOutput] = {}
         for task in model.tasks:
-            if task.loss is not None:
-                used = {name: losses[name].shared for name in task.uses}
+            if task.loss is not None and task.name in outputs:
+                used = {name: losses[name].shared for name in task.uses if name in losses}
                 losses[task.name] = task.loss(outputs[task.name], batch.targets[task.name], used)
                 watch.tick(f"loss: {task.name}")
         total, _ = total_loss(model.tasks, losses)

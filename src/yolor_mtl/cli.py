@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import re
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from yolor_mtl.config import nearest
+from yolor_mtl.ops.faults import system_fault
 from yolor_mtl.records import Fault, UserError
 
 HELP = frozenset({"help", "--help", "-h"})
@@ -104,13 +104,16 @@ def main(words: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return DONE
-    except OSError as error:
-        errors.print(f"[red]error:[/red] {_plain(_system_error(error))}", soft_wrap=True, highlight=False)
-        return FAULT if error.errno in (errno.ENOSPC, errno.EIO) else REFUSED
     except Fault as error:
         errors.print(f"[red]stopped:[/red] {_plain(str(error))}", soft_wrap=True, highlight=False)
         return FAULT
-    except Exception:
+    except Exception as error:
+        if told := system_fault(error):
+            errors.print(f"[red]stopped:[/red] {_plain(told)}", soft_wrap=True, highlight=False)
+            return FAULT
+        if isinstance(error, OSError):
+            errors.print(f"[red]error:[/red] {_plain(_system_error(error))}", soft_wrap=True, highlight=False)
+            return REFUSED
         # Nothing that a user did should end here: the trace is for whoever mends it.
         errors.print_exception()
         errors.print("[red]this is a fault of yolor-mtl itself; please report the lines above[/red]")

@@ -98,7 +98,7 @@ def test_what_is_in_the_folder(folder: Path, weights: YOLORMTL) -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 96)])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_outputs_have_the_names_and_shapes_that_are_written_down(
+def test_case_13_outputs_have_the_names_and_shapes_that_are_written_down(
     folder: Path, weights: YOLORMTL, size: tuple[int, int], batch: int
 ) -> None:
     graph = meta_of(folder)["graphs"]["model"]
@@ -133,7 +133,9 @@ def lines(command: runs.Command, model: object, pictures: Path, out: Path, *more
 
 
 @pytest.mark.parametrize("beam", [1, 3])
-def test_predict_says_the_same(command: runs.Command, folder: Path, pictures: Path, tmp_path: Path, beam: int) -> None:
+def test_case_13_predict_says_the_same(
+    command: runs.Command, folder: Path, pictures: Path, tmp_path: Path, beam: int
+) -> None:
     first, second = (
         lines(command, model, pictures, tmp_path / name, f"beam={beam}")
         for name, model in (("torch", MODEL), ("graph", folder))
@@ -196,7 +198,7 @@ def test_boxes_inside_the_graph_are_those_that_predict_finds(onnx: Path, weights
 INT8 = ("format=openvino", "int8=true", f"imgsz={SIDE}", "pictures=2", "workers=0")
 
 
-def test_int8_tells_what_it_costs(ready: None, command: runs.Command, pictures: Path, tmp_path: Path) -> None:
+def test_case_14_int8_tells_what_it_costs(ready: None, command: runs.Command, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "int8"
     words = (f"model={MODEL}", *INT8, f"out={out}", f"data={pictures}", "calibration=8", "max_drop=0.2")
     said = command("export", *words)
@@ -212,7 +214,7 @@ def test_int8_tells_what_it_costs(ready: None, command: runs.Command, pictures: 
     assert YOLORMTL(out).predict(next((pictures / "val").glob("*.jpg")))[0].caption
 
 
-def test_int8_that_costs_too_much_leaves_nothing(
+def test_case_14_int8_that_costs_too_much_leaves_nothing(
     ready: None, command: runs.Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calibrated on black pictures, a good model sees little any more."""

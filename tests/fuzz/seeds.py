@@ -57,6 +57,7 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
         ],
         "words": [b"epochs=3\nlr=0.01\n--batch\n4\naugment.mosaic=0.5\ntrain=[a,b]"],
         "pictures": [_picture(form) for form in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")],
+        "forms": [_form()],
     }
 
 
@@ -68,3 +69,10 @@ def _picture(form: str) -> bytes:
     buffer = io.BytesIO()
     Image.effect_noise((12, 9), 80).convert("RGB").save(buffer, form)
     return buffer.getvalue()
+
+
+def _form() -> bytes:
+    """Another field, then the file."""
+    fields = [(b'name="note"', b"a"), (b'name="file"; filename="a.jpg"', _picture("JPEG"))]
+    parts = [b"--x\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + body + b"\r\n" for head, body in fields]
+    return b"multipart/form-data; boundary=x\n" + b"".join(parts) + b"--x--\r\n"

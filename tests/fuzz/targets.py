@@ -3,15 +3,18 @@ else may happen."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import struct
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from starlette.datastructures import Headers
 
 from yolor_mtl.config import fill, parse_assignments
 from yolor_mtl.data.coco_index import build_arrays
@@ -20,6 +23,8 @@ from yolor_mtl.data.yolo_txt import _object, _parse
 from yolor_mtl.models.weights import FORMAT, read_weights
 from yolor_mtl.ops.masks import segmentation_to_rle
 from yolor_mtl.records import LabelSpace, UserError
+from yolor_mtl.serve.limits import RefusedError
+from yolor_mtl.serve.upload import _form_file
 from yolor_mtl.tasks.captioning.tokenizer import CaptionTokenizer
 from yolor_mtl.training.config import TrainConfig
 from yolor_mtl.upstream.pickled import read_pickle
@@ -147,6 +152,25 @@ def pictures(data: bytes) -> None:
     assert image.shape[0] == 3
 
 
+def forms(data: bytes) -> None:
+    """A request's form, the content type on its first line, as it comes from the network in pieces."""
+    told, _, body = data.partition(b"\n")
+    size = max(1, len(body) // 3)
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(body), size):
+            yield body[start : start + size]
+
+    async def read() -> tuple[bytes, str]:
+        async with aclosing(chunks()) as stream:
+            return await _form_file(Headers({"content-type": told.decode("latin-1")}), stream)
+
+    with contextlib.suppress(RefusedError):
+        file, name = asyncio.run(read())
+        assert len(file) <= len(body)
+        assert isinstance(name, str)
+
+
 TARGETS: Mapping[str, Target] = {
     target.__name__: target
     for target in (
@@ -162,6 +186,7 @@ TARGETS: Mapping[str, Target] = {
         vocabularies,
         words,
         pictures,
+        forms,
     )
 }
 """By name."""

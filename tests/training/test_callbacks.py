@@ -103,16 +103,23 @@ def test_a_signal_to_another_process_stops_this_one_too(module):
 
 
 @pytest.mark.parametrize(
-    ("error", "sound", "kept"),
-    [(DivergedError("x"), True, True), (DivergedError("x"), False, False), (ValueError("x"), True, False)],
+    ("error", "step", "sound", "kept"),
+    [
+        (DivergedError("x"), 0, True, True),
+        (DivergedError("x"), 3, False, False),
+        (RuntimeError("x"), 3, True, True),
+        (RuntimeError("x"), 0, True, False),  # nothing was learnt
+        (RuntimeError("x"), 3, False, False),
+        (KeyboardInterrupt(), 3, True, False),  # the second one: at once
+    ],
 )
-def test_diverged_keeps_the_state_of_sound_weights(tmp_path, model, module, error, sound, kept):
+def test_what_goes_wrong_keeps_the_state_of_sound_weights(tmp_path, model, module, error, step, sound, kept):
     recorder = Recorder(model, tmp_path, {}, None)
     parameter = next(module.parameters())
     before = parameter.detach().clone()
     if not sound:
         parameter.data.fill_(float("nan"))
-    recorder.on_exception(saving(module), module, error)
+    recorder.on_exception(saving(module, global_step=step), module, error)
     assert (tmp_path / "last.ckpt").is_file() == kept
     parameter.data.copy_(before)
     assert torch.isfinite(parameter).all()
@@ -130,6 +137,25 @@ def test_a_state_that_cannot_be_written_leaves_the_last_one(module, tmp_path):
         recorder.save_state(saving(module, full_disk))
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
     assert (tmp_path / "last.ckpt").read_text() == "whole"
+
+
+def test_a_full_disk_is_told_once(module, tmp_path):
+    def full_disk(path):
+        raise OSError(28, "No space left on device")
+
+    Recorder(None, tmp_path, {}, None).on_exception(saving(module, full_disk, global_step=3), module, ValueError("x"))
+
+
+def test_too_many_failures_save_and_stop(module):
+    saved, stopper = [], Stopper(None, unreadable=2)
+    stopper.save = saved.append
+    module.failures = {"a.jpg": "no bytes", "b.jpg": "x"}
+    stopper.on_train_batch_end(trainer(1), module, None, None, 0)
+    module.failures["c.jpg"] = "y"
+    with pytest.raises(StoppedError):
+        stopper.on_train_batch_end(trainer(1), module, None, None, 0)
+    assert len(saved) == 1
+    assert stopper.fault == "3 pictures could not be read, such as a.jpg: no bytes"
 
 
 def test_an_epoch_that_ends_without_numbers_is_told_and_not_kept(model, module, tmp_path):

@@ -23,7 +23,7 @@ from yolor_mtl.training.checkpoint import LAST, PREVIOUS
 from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
 from yolor_mtl.training.progress import clock
-from yolor_mtl.training.trainer import TrainResult
+from yolor_mtl.training.trainer import TrainResult, what_is_kept
 from yolor_mtl.training.trainer import train as run_training
 
 DEMO = "runs/demo"
@@ -76,15 +76,15 @@ def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int
     if anew:
         _forget_last_demo()
     result = run_training(config, root, console)
-    failures = dict(result.failures)
+    failures, stopped = dict(result.failures), ""
     if result.exit_code in (0, 1):
         with process_group():
             failures |= _report(config, result, root, console, rival)
     else:
-        kept = (result.out / LAST).is_file()
-        hint = f"the state is kept, go on with resume={result.out}" if kept else "before the first state was kept"
-        console.print(f"stopped; {hint}", highlight=False, soft_wrap=True)
+        stopped = f"{result.fault}; {what_is_kept(result.out)}" if result.fault else what_is_kept(result.out)
     code = report_failures(console, failures)
+    if stopped:
+        console.print(f"stopped: {escape(stopped)}", highlight=False, soft_wrap=True)
     return result.exit_code or code, result.out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -72,3 +72,17 @@ class Labels(Protocol):
     def targets(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Targets of R usable samples of one size, as named tensors."""
         ...
+
+    def part(self, targets: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+        """Targets of some of the R samples: what :meth:`targets` gives for these, up to padding.
+
+        Args:
+            targets: what :meth:`targets` gave.
+            rows: (P,) int64, ascending.
+        """
+        ...
+
+
+def by_row(targets: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """:meth:`Labels.part` of targets with a row a sample."""
+    return {name: value.index_select(0, rows) for name, value in targets.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from yolor_mtl.inference.backends.torch import TorchRuntime
 from yolor_mtl.inference.exported import Exported
 from yolor_mtl.inference.result import Result
 from yolor_mtl.inference.sources import Shot
+from yolor_mtl.ops.faults import out_of_memory
 from yolor_mtl.ops.frame import fitting_size, letterbox
 from yolor_mtl.records import Frame, Prediction, UserError
 from yolor_mtl.tasks.base import DecodeOptions, decode_all
@@ -104,6 +106,8 @@ class Predictor:
     ) -> Iterator[Result]:
         """A result a picture, in order; no more than a batch of pictures is held.
 
+        A batch that is too large for the memory is answered in two halves, as all that follow; a warning says so.
+
         Args:
             shots: the pictures.
             options: thresholds.
@@ -124,10 +128,29 @@ class Predictor:
                     raise
                 failed(shot, str(error))
             reading += time.perf_counter() - begun
-            if len(waiting) == batch:
-                yield from self._results(waiting, options, reading)
+            if len(waiting) >= batch:
+                found, batch = self._answered(waiting, options, reading, batch)
+                yield from found
                 waiting, reading = [], 0.0
-        yield from self._results(waiting, options, reading)
+        yield from self._answered(waiting, options, reading, batch)[0]
+
+    def _answered(
+        self, pictures: Sequence[tuple[Shot, Tensor]], options: DecodeOptions, reading: float, batch: int
+    ) -> tuple[list[Result], int]:
+        """Results of a batch, and how many pictures go at once from now on."""
+        try:
+            return self._results(pictures, options, reading), batch
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or len(pictures) < 2:
+                raise
+        # Out of the handler: its error holds on to what the attempt has filled.
+        half = -(-len(pictures) // 2)
+        warnings.warn(f"out of memory with {len(pictures)} pictures at once; going on with {half}", stacklevel=2)
+        found: list[Result] = []
+        for part in (pictures[:half], pictures[half:]):
+            some, half = self._answered(part, options, reading / 2, half)
+            found += some
+        return found, half
 
     def _results(self, pictures: Sequence[tuple[Shot, Tensor]], options: DecodeOptions, reading: float) -> list[Result]:
         """Pictures of one frame go through the network together; a picture's frame depends on nothing but its own size,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -162,9 +163,13 @@ class Recorder(Callback):
             raise DivergedError(f"weights are no longer numbers after step {trainer.global_step}")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """The state before a loss that is no number."""
+        """The state before a loss that is no number, or before whatever else went wrong in a lone process."""
         if isinstance(exception, DivergedError):
             self.save_state(trainer)
+        elif isinstance(exception, Exception) and trainer.world_size == 1 and trainer.global_step:
+            # Where this fails too, on a full disk for one, it is the first error that is told.
+            with suppress(Exception):
+                self.save_state(trainer)
 
     def save_state(self, trainer: pl.Trainer) -> bool:
         """Writes the records and ``last.ckpt``, whole or not at all; nothing where weights are no longer numbers.
@@ -191,15 +196,17 @@ class Recorder(Callback):
 
 
 class Stopper(Callback):
-    """Ends the training between two steps: on a signal, or when the time is used up.
+    """Ends the training between two steps: on a signal, when the time is used up, or when too much cannot be read.
 
     Args:
-        save: keeps the state when a signal ends the training.
+        save: keeps the state where the training ends before its time.
+        unreadable: greatest number of pictures that may have been unreadable.
     """
 
-    def __init__(self, save: Callable[[pl.Trainer], object]) -> None:
-        self.save = save
+    def __init__(self, save: Callable[[pl.Trainer], object], unreadable: float = math.inf) -> None:
+        self.save, self.unreadable = save, unreadable
         self.signal: int | None = None
+        self.fault = ""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -209,15 +216,20 @@ class Stopper(Callback):
         Only where a step ends: no state holds the gradients of half a step.
 
         Raises:
-            StoppedError: on a signal, with the state saved.
+            StoppedError: on a signal or after too many failures, with the state saved.
         """
         assert isinstance(pl_module, JointStep)
         if not pl_module.ends_step(batch_idx):
             return
-        if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False):
-            # One of several processes was told; they save together, so all of them stop after this step.
+        if len(pl_module.failures) > self.unreadable:
+            path, reason = next(iter(pl_module.failures.items()))
+            self.fault = f"{len(pl_module.failures)} pictures could not be read, such as {path}: {reason}"
+        stops = bool(self.fault) or self.signal is not None
+        if trainer.world_size > 1:
+            # Where one of several processes has a reason all of them stop after this step: they save together.
+            stops = bool(trainer.strategy.reduce_boolean_decision(stops, all=False))
+        if stops:
             self.signal = self.signal or signal.SIGTERM
-        if self.signal is not None:
             self.save(trainer)
             raise StoppedError
         if pl_module.plan.over(trainer.global_step):

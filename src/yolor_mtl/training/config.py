@@ -80,6 +80,8 @@ class TrainConfig:
         weak: augmentation of the language view: by default none.
         val_batches: greatest number of validation batches an epoch; 0 for all.
         val_every: epochs between two validations.
+        unreadable: greatest share of the pictures that may prove unreadable before the training stops, with its state
+            kept; ten always may.
         save_every: minutes between two saved states inside an epoch; 0 for states at the ends of epochs only.
         samples: validation pictures that are drawn with the answers after every validation; 0 for none.
         plots: pictures in the report.
@@ -127,6 +129,7 @@ class TrainConfig:
     weak: AugmentConfig = field(default_factory=weak)
     val_batches: int = 0
     val_every: int = 1
+    unreadable: float = 0.1
     save_every: float = 10.0
     samples: int = 4
     plots: int = 12
@@ -177,7 +180,7 @@ def _check(config: TrainConfig) -> None:
         "minutes": 0,
     }
     least |= dict.fromkeys(("seed", "plots", "weight_decay", "text_lr", "final_lr", "warmup", "clip", "ema_ramp"), 0)
-    least |= dict.fromkeys(("save_every", "samples"), 0)
+    least |= dict.fromkeys(("save_every", "samples", "unreadable"), 0)
     for key, value in least.items():
         if getattr(config, key) < value:
             raise UserError(f"{key}={getattr(config, key)} is below the least, {value}")

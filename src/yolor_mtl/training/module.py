@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -29,6 +29,7 @@ from yolor_mtl.tasks.base import (
 from yolor_mtl.training.balance import Balance
 from yolor_mtl.training.config import TrainConfig
 from yolor_mtl.training.freeze import Freezer
+from yolor_mtl.training.halves import Halving, Piece
 from yolor_mtl.training.optim import OPTIMIZERS, set_rate
 from yolor_mtl.training.plan import Plan, rate_factor
 
@@ -57,12 +58,15 @@ class JointStep(pl.LightningModule):
         model: network and tasks.
         config: the training's configuration.
         plan: how far the training has come.
+        say: tells the user something.
 
     Raises:
         UserError: ``config.surgery`` needs a package that is not installed.
     """
 
-    def __init__(self, model: Model, config: TrainConfig, plan: Plan) -> None:
+    def __init__(
+        self, model: Model, config: TrainConfig, plan: Plan, say: Callable[[str], object] = lambda text: None
+    ) -> None:
         super().__init__()
         self.network = model.network
         self.tasks = model.tasks
@@ -74,9 +78,14 @@ class JointStep(pl.LightningModule):
         self.balance = Balance(trained) if config.balance == "uncertainty" else None
         self.surgery = make_surgery(config.surgery, model.network.trunk, self)
         self.metrics: dict[str, Metric] = {}
-        self.parts: Mapping[str, float] = {}
+        self.parts: dict[str, float] = {}
         self._totals: Mapping[str, Tensor] = {}
         self._batches = 1
+        labels = {task.name: task.labels for task in model.tasks if task.labels is not None}
+        # Surgery keeps a whole pass until its end, so that halves would not need less.
+        self.halving = Halving(labels, config.batch, config.accumulate, say, possible=self.surgery is None)
+        self._further: list[Piece] = []
+        self._at: tuple[Batch | None, int] = (None, 0)
         self.scores: dict[str, float] = {}
         self.failures: dict[str, str] = {}
 
@@ -115,13 +124,38 @@ class JointStep(pl.LightningModule):
         set_rate(optimizer.optimizer, rate_factor(self.global_step, progress, self.warmup, self.config.final_lr, flat))
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """The gradients of a batch; with surgery those of each task, of which the trunk's wait for the step's end."""
-        if self.surgery is None:
-            super().backward(loss, *args, **kwargs)
+        """The gradients of a batch; with surgery those of each task, of which the trunk's wait for the step's end.
+
+        Of a batch in halves the second one's as well, whose forward pass waited until the first one's memory was free.
+
+        Raises:
+            Fault: there is no memory, and nothing more to be done about it.
+        """
+        if self.surgery is not None:
+            # The losses below are not the one that Lightning has divided by ``accumulate``.
+            self.surgery.backward(self._totals, 1 / self._batches)
+            self._totals = {}
             return
-        # The losses below are not the one that Lightning has divided by ``accumulate``.
-        self.surgery.backward(self._totals, 1 / self._batches)
-        self._totals = {}
+        try:
+            super().backward(loss, *args, **kwargs)
+            while self._further:
+                super().backward(self._scaled(self._further.pop()), *args, **kwargs)
+        except (RuntimeError, MemoryError) as error:
+            self.halving.begin(error, self.global_step, self.trainer.world_size)
+        else:
+            return
+        # Lightning holds on to the pass that failed until its step is over; with zeros nothing is learnt from it.
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+
+    def _scaled(self, piece: Piece) -> Tensor:
+        """The loss of a further part of a batch, as Lightning hands it to :meth:`backward`."""
+        plugin = self.trainer.precision_plugin
+        with plugin.forward_context():
+            loss = self._loss(piece) / self.config.accumulate
+        scaler = getattr(plugin, "scaler", None)
+        return loss if scaler is None else scaler.scale(loss)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """What surgery makes of the gradients, before they are clipped."""
@@ -152,29 +186,44 @@ class JointStep(pl.LightningModule):
                 torch.nn.utils.clip_grad_norm_(part.parameters(), self.config.clip)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """Scalar loss of a batch.
+        """Scalar loss of a batch, or of its first half; ``None`` where nothing can be learnt from it.
 
         Raises:
             DivergedError: a term is not finite.
+            Fault: there is no memory, and nothing more to be done about it.
         """
         self.failures.update(batch.failures)
         self.parts = {}
-        self._batches = 0
+        self._batches, self._further, self._at = 0, [], (batch, batch_idx)
         # One of several processes takes part in the step even then: the others wait for its gradients.
         if not len(batch.images) and self.trainer.world_size == 1:
             return None
         self._batches = self.batches_of_step(batch_idx)
+        first, *self._further = self.halving.pieces(batch)
+        try:
+            return self._loss(first)
+        except (RuntimeError, MemoryError) as error:
+            self.halving.begin(error, self.global_step, self.trainer.world_size)
+        self.parts, self._batches = {}, 0
+        return None
+
+    def _loss(self, piece: Piece) -> Tensor:
+        """Scalar loss of a batch or of a part of one, whose terms come on top of :attr:`parts`."""
+        batch, shares = piece.batch, piece.shares
         consulted, trained = self.freezer.consulted(), self.freezer.trained()
         heads = [task.name for task in consulted if task.head is not None]
         outputs = self._outputs(batch, heads) if len(batch.images) else {}
         losses = task_losses(consulted, outputs, batch.targets)
         totals, parts = task_totals(trained, losses, self._divisors(losses))
-        self.parts = self._mean(numbers(parts))
-        for name, value in self.parts.items():
+        found = self._mean(numbers(parts))
+        for name, value in found.items():
             if not math.isfinite(value):
-                raise DivergedError(f"the loss {name} is {value} at step {self.global_step}", batch, batch_idx)
+                raise DivergedError(f"the loss {name} is {value} at step {self.global_step}", *self._at)
+            share = shares.get(name.partition("/")[0], 1.0)
+            self.parts[name] = self.parts.get(name, 0.0) + share * value
         if self.balance is not None:
             totals = self.balance(totals)
+        totals = {name: total * shares[name] if name in shares else total for name, total in totals.items()}
         if self.surgery is not None:
             self._totals = totals
         loss = sum(totals.values(), torch.zeros((), device=self.device)) + self._untouched(set(outputs))

@@ -6,6 +6,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ from yolor_mtl.data.loader import EvaluationSet, TrainingSet, evaluation_loader,
 from yolor_mtl.data.schedule import Schedule, StepSampler
 from yolor_mtl.models.weights import load_state, read_weights
 from yolor_mtl.ops.device import choose_device, half_type, loading_processes
+from yolor_mtl.ops.faults import system_fault
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.ops.ranks import peer_lost, place, rank_and_world
 from yolor_mtl.records import Fault, UserError, View
@@ -58,6 +60,12 @@ PRECISIONS: Mapping[torch.dtype | None, Literal["32-true", "bf16-mixed", "16-mix
 }
 """What Lightning calls the numbers that are computed in."""
 
+UNREADABLE = 10
+"""So many pictures may be unreadable in any training, however small its data."""
+
+FAULT = 3
+"""Exit code of a training that could not go on."""
+
 EXIT_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -69,13 +77,16 @@ class TrainResult:
         out: the run's folder.
         scores: of the last validation.
         failures: path -> reason of pictures that could not be read.
-        exit_code: 0 done; 1 done but pictures failed; 130 or 143 stopped by a signal with the state saved.
+        exit_code: 0 done; 1 done but pictures failed; with the state saved 3 stopped by ``fault``, 130 or 143 by a
+            signal.
+        fault: why it could not go on.
     """
 
     out: Path
     scores: dict[str, float]
     failures: dict[str, str] = field(default_factory=dict)
     exit_code: int = 0
+    fault: str = ""
 
 
 def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
@@ -89,6 +100,7 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     Raises:
         UserError: data, network and configuration do not fit.
         DivergedError: a loss is no longer a number; the state before it and its batch are saved.
+        Fault: the machine cannot go on: no memory, a full disk, a process that was ended. What to do is said.
     """
     out = run_folder(config)
     half_type(config.half, choose_device(config.device))  # refuses now what it would refuse later
@@ -114,7 +126,7 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     plan = Plan(steps * config.epochs, config.minutes)
     closing = 1 - config.augment.close
     sampler.calm = lambda epoch, batch: plan.progress(epoch * steps + batch // config.accumulate) >= closing
-    module = JointStep(model, config, plan)
+    module = JointStep(model, config, plan, lambda text: console.print(text, style="yellow", highlight=False))
     write_text(out / "config.yaml", to_yaml(config))
     _announce(console, model, data, held_out, sampler.schedule, out)
     if config.accumulate > 1:
@@ -126,7 +138,7 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
             task.study(data.caption_groups())
     average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
     recorder = Recorder(model, out, {"data": str(config.data)}, average, checkpoint, config.save_every)
-    stopper = Stopper(recorder.save_state)
+    stopper = Stopper(recorder.save_state, max(UNREADABLE, config.unreadable * (len(data) + len(held_out))))
     # The average first: a state that is saved after a step holds that step's.
     callbacks = [recorder, Samples(out, config.samples), stopper, TrainingBar(console)]
     trainer = _lightning(config, out, [*([average] if average else []), *callbacks])
@@ -164,7 +176,11 @@ def _fit(
     recorder: Recorder,
     checkpoint: Path | None,
 ) -> None:
-    """Runs the loops; whatever ends them, records and state are on disk afterwards."""
+    """Runs the loops; whatever ends them, records and state are on disk afterwards, if there is room on it.
+
+    Raises:
+        Fault: see :func:`train`.
+    """
     try:
         with stopper.listening():
             module.plan.start()
@@ -173,15 +189,27 @@ def _fit(
                 # The time ran out inside an epoch: Lightning leaves without a last validation.
                 trainer.validate(module, validation, verbose=False)
     except StoppedError:
-        # By a signal, which decides the exit code; the state is saved.
+        # The stopper knows why; the state is saved.
         pass
-    except RuntimeError as error:
-        if trainer.world_size == 1 or not peer_lost(error):
+    except Exception as error:
+        with suppress(OSError):
+            recorder.write()
+        if isinstance(error, DivergedError):
             raise
-        told = "another process of this training has ended or cannot be reached; its own message says why"
-        raise Fault(f"{told}; go on with resume={recorder.out}") from error
-    finally:
-        recorder.write()
+        told = str(error) if isinstance(error, Fault) else system_fault(error)
+        if trainer.world_size > 1 and peer_lost(error):
+            told = "another process of this training has ended or cannot be reached; its own message says why"
+        if told is None:
+            raise
+        raise Fault(f"{told}; {what_is_kept(recorder.out)}") from error
+    recorder.write()
+
+
+def what_is_kept(out: Path) -> str:
+    """How a run that was stopped goes on."""
+    if any((out / name).is_file() for name in (LAST, PREVIOUS)):
+        return f"the state is kept, go on with resume={out}"
+    return "it came before the first state was kept"
 
 
 def _explained(
@@ -202,8 +230,8 @@ def _explained(
 def _finish(out: Path, module: JointStep, stopper: Stopper) -> TrainResult:
     code = 1 if module.failures else 0
     if stopper.signal is not None:
-        code = EXIT_BY_SIGNAL[signal.Signals(stopper.signal)]
-    return TrainResult(out, dict(module.scores), dict(module.failures), code)
+        code = FAULT if stopper.fault else EXIT_BY_SIGNAL[signal.Signals(stopper.signal)]
+    return TrainResult(out, dict(module.scores), dict(module.failures), code, stopper.fault)
 
 
 def run_folder(config: TrainConfig) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from tiny import CAPTIONS, annotations, build, sample, tokenizer
 
 from yolor_mtl.config import fill
@@ -68,3 +69,15 @@ def test_refused(block: dict[str, Any], message: str) -> None:
 def test_data_without_words_is_refused(vocabulary: str | None) -> None:
     with pytest.raises(UserError, match="leave captioning out"):
         KIND.build(fill(CaptioningConfig), LabelSpace(vocabulary=vocabulary), {"p5": FeatureInfo(8, 32)})
+
+
+@pytest.mark.parametrize("rows", [[0, 2], [1], [0, 1, 2]])
+def test_part_is_what_the_samples_alone_give(rows: list[int]) -> None:
+    texts = [CAPTIONS[:2], CAPTIONS[2:], CAPTIONS[:1]]
+    samples = [sample("language", texts={"captions": each}) for each in texts]
+    found = _labels().part(_labels().targets(samples), torch.tensor(rows))
+    wanted = _labels().targets([samples[row] for row in rows])
+    length = wanted["tokens"].shape[1]
+    assert found["image"].tolist() == wanted["image"].tolist()
+    assert found["tokens"][:, :length].tolist() == wanted["tokens"].tolist()
+    assert (found["tokens"][:, length:] == PAD).all()

@@ -65,3 +65,12 @@ def test_usable() -> None:
     assert DetectionLabels("language").usable(sample("language", objects=table))
     assert not DetectionLabels().usable(sample())
     assert not DetectionLabels().usable(sample(objects={"masks": torch.zeros(0, 64, 96)}))
+
+
+def test_part_is_what_the_samples_alone_give() -> None:
+    samples = [sample(objects=DetectionLabels().columns(raw).objects) for raw in (_objects(), annotations(objects=()))]
+    labels = DetectionLabels()
+    targets = labels.targets([*samples, samples[0]])
+    for name, found in labels.part(targets, torch.tensor([0, 2])).items():
+        assert torch.equal(found, labels.targets([samples[0], samples[0]])[name]), name
+    assert not labels.part(targets, torch.tensor([1]))["valid"].any()

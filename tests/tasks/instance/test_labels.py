@@ -98,3 +98,19 @@ def test_usable_is_detection_s() -> None:
     for view in ("vision", "language"):
         for one in (sample(view, objects=table), sample(view), sample(view, objects={})):
             assert InstanceLabels().usable(one) == DetectionLabels().usable(one)
+
+
+@pytest.mark.parametrize("rows", [[0, 2], [2], [1], [0, 1, 2]])
+def test_part_is_what_the_samples_alone_give(rows: list[int]) -> None:
+    samples = [
+        _sample(_annotations([SQUARE], None, [SQUARE])),
+        _sample(_annotations()),
+        _sample(_annotations([[4.0, 4.0, 8.0, 4.0, 8.0, 8.0]])),
+    ]
+    labels = InstanceLabels()
+    found = labels.part(labels.targets(samples), torch.tensor(rows))
+    wanted = labels.targets([samples[row] for row in rows])
+    objects = wanted["mask_index"].shape[1]
+    assert torch.equal(found["mask_index"][:, :objects], wanted["mask_index"])
+    assert (found["mask_index"][:, objects:] == -1).all()
+    assert torch.equal(found["masks"], wanted["masks"])

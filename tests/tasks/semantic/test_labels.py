@@ -78,3 +78,10 @@ def test_usable() -> None:
     assert labels.usable(_sample(maps))
     assert not labels.usable(_sample(maps, "language"))
     assert not labels.usable(sample())
+
+
+def test_part_is_what_the_samples_alone_give() -> None:
+    labels = SemanticLabels(space())
+    samples = [_sample(torch.full((1, 64, 96), index, dtype=torch.uint8)) for index in range(3)]
+    found = labels.part(labels.targets(samples), torch.tensor([0, 2]))
+    assert torch.equal(found["maps"], labels.targets([samples[0], samples[2]])["maps"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -50,3 +50,8 @@ class CaptionLabels:
         image = [row for row, sample in enumerate(samples) for _ in sample.texts["captions"]]
         tokens = self.tokenizer.encode_batch(texts, self.max_tokens)
         return {self.name: tokens, "image": torch.tensor(image, dtype=torch.int64)}
+
+    def part(self, targets: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+        """The captions of some of the samples."""
+        number, caption = (targets["image"][None, :] == rows[:, None]).nonzero(as_tuple=True)
+        return {self.name: targets[self.name].index_select(0, caption), "image": number}

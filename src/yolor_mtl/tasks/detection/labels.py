@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
-from yolor_mtl.data.labels import Columns
+from yolor_mtl.data.labels import Columns, by_row
 from yolor_mtl.records import Annotations, Sample, View
 
 
@@ -62,3 +62,7 @@ class DetectionLabels:
             crowd[row, :count] = table["crowd"]
             valid[row, :count] = ~table["crowd"]
         return {"boxes": boxes, "classes": classes, "valid": valid, "crowd": crowd}
+
+    def part(self, targets: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+        """Targets of some of the samples."""
+        return by_row(targets, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -73,3 +73,12 @@ class InstanceLabels:
             count += len(objects)
             parts.append(cells[objects])
         return {"masks": torch.cat(parts), "mask_index": index}
+
+    def part(self, targets: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+        """The masks of some of the samples."""
+        index = targets["mask_index"].index_select(0, rows)
+        masked = index >= 0
+        places = index[masked]
+        renumbered = index.clone()
+        renumbered[masked] = torch.arange(len(places), device=places.device)
+        return {"masks": targets["masks"].index_select(0, places), "mask_index": renumbered}

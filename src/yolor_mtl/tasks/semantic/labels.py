@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
 from yolor_mtl.data.coco import semantic_map
-from yolor_mtl.data.labels import Columns
+from yolor_mtl.data.labels import Columns, by_row
 from yolor_mtl.records import Annotations, LabelSpace, Sample, View
 
 
@@ -48,6 +48,10 @@ class SemanticLabels:
         layers = max(len(layer) for layer in maps)
         padded = [torch.cat((m, m[-1:].expand(layers - len(m), -1, -1))) for m in maps]
         return {"maps": middle_pixels(torch.stack(padded), self.stride)}
+
+    def part(self, targets: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+        """Targets of some of the samples."""
+        return by_row(targets, rows)
 
 
 def middle_pixels(maps: Tensor, stride: int) -> Tensor:
