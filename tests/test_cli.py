@@ -32,6 +32,11 @@ def test_every_key_of_every_verb_is_explained(command: runs.Command, verb: str) 
         assert len(line.split()) > 1, f"{line} says nothing"
 
 
+def test_help_says_what_a_verb_does(command: runs.Command) -> None:
+    assert "from nothing" in command("demo", "--help").out.splitlines()[0]
+    assert "Parts of the network are keys too: trunk.width=0.5" in " ".join(command("train", "--help").out.split())
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

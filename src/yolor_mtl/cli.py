@@ -29,12 +29,14 @@ class Verb:
         run: name of the function there, from words and console to an exit code.
         schema: module and name of the dataclass of its keys, whose docstring explains them.
         example: a command that works.
+        about: what it does, where that is not the first line of the dataclass.
     """
 
     module: str
     run: str
     schema: tuple[str, str]
     example: str
+    about: str = ""
 
     def function(self) -> Callable[[Sequence[str], Console], int]:
         """The function."""
@@ -52,7 +54,13 @@ class Verb:
 TRAINING = ("training.config", "TrainConfig")
 
 VERBS: Mapping[str, Verb] = {
-    "demo": Verb("train", "demo", TRAINING, "yolor-mtl demo minutes=8"),
+    "demo": Verb(
+        "train",
+        "demo",
+        TRAINING,
+        "yolor-mtl demo minutes=8",
+        "Draws scenes, trains nano on them from nothing, scores it and writes a report. Its keys are those of train.",
+    ),
     "train": Verb("train", "train", TRAINING, "yolor-mtl train model=nano data=path/to/coco epochs=50"),
     "val": Verb("val", "val", ("commands.val", "ValConfig"), "yolor-mtl val model=runs/demo data=scenes split=val"),
     "predict": Verb(
@@ -155,7 +163,8 @@ def _explain(name: str, verb: Verb, console: Console) -> int:
     """The keys of a verb, from its dataclass."""
     schema = verb.keys()
     text = inspect.getdoc(schema) or ""
-    console.print(f"[bold]yolor-mtl {name}[/bold]  {text.splitlines()[0]}\n  {verb.example}\n", highlight=False)
+    about = verb.about or " ".join(text.partition("\n\nAttributes:")[0].split()).replace("``", "")
+    console.print(f"[bold]yolor-mtl {name}[/bold]  {about}\n  {verb.example}\n", highlight=False)
     notes = attribute_notes(text)
     for entry in fields(schema):
         default = getattr(schema(), entry.name)

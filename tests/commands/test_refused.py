@@ -12,6 +12,7 @@ TRAIN: dict[str, tuple[list[str], list[str]]] = {
     "missing data": (["data={tmp}/absent"], ["absent", "COCO's or YOLO's layout"]),
     "empty data": (["data={tmp}/empty"], ["empty", "no annotations found"]),
     "unknown key": (["epohcs=3"], ["epohcs", "did you mean 'epochs'?"]),
+    "unknown part": (["captionning.layers=1"], ["captionning", "did you mean 'captioning'?"]),
     "not key=value": (["epochs"], ["epochs", "key=value"]),
     "imgsz": (["imgsz=100"], ["imgsz=100", "multiple of 32", "imgsz=96"]),
     "unknown model": (["model=nanno"], ["nanno", "did you mean 'nano'?"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.markup import escape
 
 from yolor_mtl.commands.common import data_root, make_predictor, report_failures
 from yolor_mtl.commands.scoring import Rival, build_report, load_rival, print_beside, print_scores, run_evaluation
-from yolor_mtl.config import parse_assignments, read_yaml, split_names
+from yolor_mtl.config import nearest, parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.inference.evaluator import NothingToScoreError
 from yolor_mtl.inference.predictor import Predictor
@@ -25,6 +26,9 @@ from yolor_mtl.training.history import read_rows
 from yolor_mtl.training.progress import clock
 from yolor_mtl.training.trainer import TrainResult, what_is_kept
 from yolor_mtl.training.trainer import train as run_training
+
+PARTS = ("trunk", "implicit")
+"""Keys of the network's row beside its tasks."""
 
 DEMO = "runs/demo"
 """Where a demo goes, unless it is told."""
@@ -59,7 +63,11 @@ def _forget_last_demo() -> None:
 
 def _configured(given: Mapping[str, Any], recipe: str) -> TrainConfig:
     """Keys that are parts of the network apart from those of the training."""
-    parts = {key: value for key, value in given.items() if key in ("trunk", "implicit", *TASKS)}
+    known = [*(entry.name for entry in fields(TrainConfig)), "config", *PARTS, *TASKS]
+    for key in given:
+        if key not in known:
+            raise UserError(f"unknown key {key!r}{nearest(key, known)}; known: {', '.join(sorted(known))}")
+    parts = {key: value for key, value in given.items() if key in (*PARTS, *TASKS)}
     config = train_config({key: value for key, value in given.items() if key not in parts}, parts, recipe)
     if config.weights and "implicit" in config.network:
         raise UserError(f"weights={config.weights} brings its own network; leave out implicit")

@@ -27,7 +27,9 @@ STATE_KEYS = ("optimizer", "accumulate", "balance")
 
 @dataclass
 class TrainConfig:
-    """The keys of ``yolor-mtl train``.
+    """Trains a network, scores its best weights and writes a report.
+
+    Parts of the network are keys too: ``trunk.width=0.5``, ``captioning.layers=3``. ``config=`` names a recipe.
 
     Attributes:
         model: a shipped network's name or a YAML file.
