@@ -158,8 +158,8 @@ def test_no_room(command: runs.Command, published: Path, tmp_path: Path, small_f
     out = tmp_path / "out.safetensors"
     out.write_text("mine")
     said = command("convert", str(published), str(out), "--overwrite")
-    assert said.code != 0
-    assert said.err == f"error: {out}: File too large\n"
+    assert said.code == 3
+    assert said.err == f"stopped: {out}: File too large; make room there\n"
     assert out.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [out]
 
@@ -171,7 +171,7 @@ def test_a_full_disk(command: runs.Command, published: Path, tmp_path: Path, mon
     monkeypatch.setattr(weights_module, "save_file", fail)
     said = command("convert", str(published), str(tmp_path / "out.safetensors"))
     assert said.code == 3
-    assert said.err == f"error: {tmp_path / 'out.safetensors'}: No space left on device\n"
+    assert said.err == f"stopped: {tmp_path / 'out.safetensors'}: No space left on device; make room there\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,7 +20,7 @@ from yolor_mtl.config import fill, parse_assignments
 from yolor_mtl.data.coco_index import build_arrays
 from yolor_mtl.data.image import UnreadableImageError, read_image
 from yolor_mtl.data.yolo_txt import _object, _parse
-from yolor_mtl.models.weights import FORMAT, read_weights
+from yolor_mtl.models.weights import FORMAT, WITHOUT_DIGEST, read_weights
 from yolor_mtl.ops.masks import segmentation_to_rle
 from yolor_mtl.records import LabelSpace, UserError
 from yolor_mtl.serve.limits import RefusedError
@@ -121,7 +121,7 @@ def weights(data: bytes) -> None:
 
     def read(path: Path) -> None:
         _, metadata = read_weights(path)
-        assert metadata["format"] == FORMAT
+        assert metadata["format"] in (FORMAT, WITHOUT_DIGEST)
         LabelSpace.from_json(metadata.get("label_space", ""))
 
     _file(data, ".safetensors", read)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from yolor_mtl.models import weights as module
-from yolor_mtl.models.weights import FORMAT, load_state, read_weights, save_weights
+from yolor_mtl.models.weights import FORMAT, WITHOUT_DIGEST, load_state, read_weights, save_weights
 from yolor_mtl.records import UserError
 
 
@@ -161,5 +161,9 @@ def test_altered_values_and_words_are_named(saved: Path) -> None:
 
 
 def test_weights_of_earlier_versions_have_no_digest(tmp_path: Path) -> None:
-    save_file({"a": torch.ones(2)}, tmp_path / "a.safetensors", {"format": FORMAT})
+    save_file({"a": torch.ones(2)}, tmp_path / "a.safetensors", {"format": WITHOUT_DIGEST})
     assert torch.equal(read_weights(tmp_path / "a.safetensors")[0]["a"], torch.ones(2))
+    for metadata in ({"format": FORMAT}, {"format": FORMAT, "digdst": "a4966d5e"}):
+        save_file({"a": torch.ones(2)}, tmp_path / "a.safetensors", metadata)
+        with pytest.raises(UserError, match="was altered"):
+            read_weights(tmp_path / "a.safetensors")

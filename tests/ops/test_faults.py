@@ -38,7 +38,7 @@ def test_other_errors_are_not(error: Exception) -> None:
     assert system_fault(error) is None
 
 
-@pytest.mark.parametrize("error", [WORKER, EXITED])
+@pytest.mark.parametrize("error", [WORKER, EXITED, ConnectionResetError(104, "Connection reset by peer")])
 def test_a_process_that_was_ended(error: Exception) -> None:
     assert worker_lost(error)
     assert "workers=" in (system_fault(error) or "")

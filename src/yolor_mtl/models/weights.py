@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from yolor_mtl.ops.files import write_atomic
 from yolor_mtl.records import UserError
 
-FORMAT = "yolor-mtl/1"
-"""Value of the metadata's key ``format``."""
+FORMAT, WITHOUT_DIGEST = "yolor-mtl/2", "yolor-mtl/1"
+"""Values of the metadata's key ``format``: that of new files, and of earlier ones, which had no digest."""
 
 DIGEST = "digest"
 """Key of the metadata that holds :func:`digest_of` the rest."""
@@ -71,12 +71,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a whole safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in (FORMAT, WITHOUT_DIGEST):
         raise UserError(
             f"{path} was not written by yolor-mtl (its metadata has no format={FORMAT}); train writes best.safetensors"
         )
-    # Files of earlier versions have none.
-    if (digest := metadata.pop(DIGEST, None)) not in (None, digest_of(state, metadata)):
+    digest = metadata.pop(DIGEST, None)
+    earlier = metadata["format"] == WITHOUT_DIGEST and digest is None
+    if not earlier and digest != digest_of(state, metadata):
         raise UserError(f"{path} was altered after it was written: its digest {digest} does not fit; get it once more")
     return state, metadata
 

@@ -20,6 +20,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 def worker_lost(error: BaseException) -> bool:
     """Whether an error says that a process that loads pictures was ended from outside."""
+    # What it was about to hand over is fetched from it through a socket, which nobody answers any more.
+    if isinstance(error, ConnectionResetError | ConnectionRefusedError):
+        return error.filename is None
     return isinstance(error, RuntimeError) and bool(re.match(r"DataLoader worker \(pid", str(error)))
 
 

@@ -167,9 +167,12 @@ class Recorder(Callback):
         if isinstance(exception, DivergedError):
             self.save_state(trainer)
         elif isinstance(exception, Exception) and trainer.world_size == 1 and trainer.global_step:
-            # Where this fails too, on a full disk for one, it is the first error that is told.
-            with suppress(Exception):
-                self.save_state(trainer)
+            # Twice: the end of a loading process may also be told by a signal, in the middle of the first attempt.
+            # Where both fail, on a full disk for one, it is the first error that is told.
+            for _ in range(2):
+                with suppress(Exception):
+                    self.save_state(trainer)
+                    return
 
     def save_state(self, trainer: pl.Trainer) -> bool:
         """Writes the records and ``last.ckpt``, whole or not at all; nothing where weights are no longer numbers.
