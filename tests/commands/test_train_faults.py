@@ -78,8 +78,7 @@ def test_a_loading_process_that_is_killed(
     assert "a process that loads pictures was ended from outside" in said.err
     assert f"the state is kept, go on with resume={out}" in said.err
     assert "Traceback" not in said.out + said.err
-    # As a rule that of the sixth step; torch tells of the end by a signal as well, which may cut its saving short.
-    assert torch.load(out / LAST, weights_only=True)["global_step"] >= 4
+    assert torch.load(out / LAST, weights_only=True)["global_step"] >= 6
     assert command("train", f"resume={out}", "epochs=3", "plots=0").code == 0
     assert read_rows(out / "metrics.csv")[-1]["epoch"] == 3
 

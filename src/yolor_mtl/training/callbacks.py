@@ -167,12 +167,9 @@ class Recorder(Callback):
         if isinstance(exception, DivergedError):
             self.save_state(trainer)
         elif isinstance(exception, Exception) and trainer.world_size == 1 and trainer.global_step:
-            # Twice: the end of a loading process may also be told by a signal, in the middle of the first attempt.
-            # Where both fail, on a full disk for one, it is the first error that is told.
-            for _ in range(2):
-                with suppress(Exception):
-                    self.save_state(trainer)
-                    return
+            # Where this fails too, on a full disk for one, it is the first error that is told.
+            with suppress(Exception):
+                self.save_state(trainer)
 
     def save_state(self, trainer: pl.Trainer) -> bool:
         """Writes the records and ``last.ckpt``, whole or not at all; nothing where weights are no longer numbers.
@@ -242,6 +239,15 @@ class Stopper(Callback):
         """Takes SIGTERM back from Lightning, which would end with exit code 0."""
         signal.signal(signal.SIGTERM, self._remember)
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Takes SIGCHLD back from torch, whose handler raises in the middle of a step or of the saving of a state.
+
+        That a loading process is gone is noticed without it where the next batch is waited for, between two steps.
+        """
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise StoppedError
@@ -251,6 +257,7 @@ class Stopper(Callback):
     def listening(self) -> Iterator[None]:
         """While it lasts, the first Ctrl-C or SIGTERM is remembered; a second Ctrl-C interrupts at once."""
         before = {number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
         try:
             yield
         finally:
