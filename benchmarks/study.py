@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.ops.device import choose_device, half_pays
 
 STUDIES: Mapping[str, Mapping[str, tuple[str, ...]]] = {"precision": {"fp32": ("half=false",), "bf16": ("half=true",)}}
 """Study -> condition -> what ``train`` is told for it."""
@@ -43,6 +44,15 @@ class StudyConfig:
     out: str = ""
 
 
+def program(told: list[str]) -> list[str]:
+    """``yolor-mtl``; where bfloat16 is asked for and the machine has no arithmetic for it, the one that imitates it."""
+    asked = dict(word.partition("=")[::2] for word in told)
+    if asked.get("half") != "true" or half_pays(choose_device(asked.get("device", "auto"))):
+        return [str(Path(sys.executable).with_name("yolor-mtl"))]
+    print("bf16: this machine has no arithmetic for it; see benchmarks/rounded.py", flush=True)
+    return [sys.executable, str(Path(__file__).with_name("rounded.py"))]
+
+
 def finished(folder: Path, told: list[str]) -> dict[str, float]:
     """Scores of the run in a folder, which is made, or gone on with, if it has not ended.
 
@@ -53,7 +63,7 @@ def finished(folder: Path, told: list[str]) -> dict[str, float]:
     if not scores.is_file():
         begun = (folder / "last.ckpt").is_file()
         keys = [f"resume={folder}"] if begun else [*told, f"out={folder}"]
-        subprocess.run([str(Path(sys.executable).with_name("yolor-mtl")), "train", *keys], check=True)
+        subprocess.run([*program(told), "train", *keys], check=True)
     found: dict[str, float] = json.loads(scores.read_text(encoding="utf-8"))
     return found
 

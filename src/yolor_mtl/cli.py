@@ -90,6 +90,12 @@ VERBS: Mapping[str, Verb] = {
         "data", "scenes", ("commands.data", "ScenesConfig"), "yolor-mtl data scenes OUT --train 2000 --val 200"
     ),
     "data stats": Verb("data", "stats", ("commands.data", "StatsConfig"), "yolor-mtl data stats path/to/coco"),
+    "data convert": Verb(
+        "data_convert",
+        "convert",
+        ("commands.data_convert", "DataConvertConfig"),
+        "yolor-mtl data convert path/to/coco OUT format=shards",
+    ),
     "data check": Verb("data", "check", ("commands.data", "CheckConfig"), "yolor-mtl data check path/to/coco out=OUT"),
 }
 """The verbs by name."""

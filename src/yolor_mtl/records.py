@@ -19,8 +19,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -157,6 +158,18 @@ class PanopticLabel:
     segments: tuple[SegmentLabel, ...]
 
 
+class Packed(Protocol):
+    """Files that are parts of others."""
+
+    def read(self, path: Path) -> bytes:
+        """One of them.
+
+        Raises:
+            OSError: it cannot be read, or there is none.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Annotations:
     """Everything the files say about one image, in the original frame. ``None`` means not labelled, never "empty".
@@ -171,6 +184,7 @@ class Annotations:
         panoptic: panoptic labels.
         stuff_map: a COCO-Stuff pixel map; ``stuff_values`` of the reader maps its values to classes.
         captions: the reference captions.
+        packed: what reads the paths, where they are no files of their own.
     """
 
     image_id: int
@@ -182,6 +196,15 @@ class Annotations:
     panoptic: PanopticLabel | None = None
     stuff_map: Path | None = None
     captions: tuple[str, ...] | None = None
+    packed: Packed | None = None
+
+    def opened(self, path: Path) -> Path | BinaryIO:
+        """What to read one of the paths from.
+
+        Raises:
+            OSError: it is packed, and what holds it cannot be read.
+        """
+        return path if self.packed is None else BytesIO(self.packed.read(path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def test_train(command: runs.Command, scenes: Path, tmp_path: Path, more: list[s
 OTHERS: dict[str, tuple[list[str], list[str]]] = {
     "no model": (["predict", "source={tmp}"], ["model= is missing", ".safetensors"]),
     "nothing to score": (["val"], ["model="]),
-    "model is absent": (["val", "model={tmp}/a.safetensors", "data={data}"], ["no weights file", "a.safetensors"]),
+    "model is absent": (["val", "model={tmp}/a.safetensors"], ["no weights file", "a.safetensors"]),
     "model is cut off": (
         ["predict", "model={tmp}/cut.safetensors", "source={tmp}"],
         ["cut.safetensors", "whole"],
@@ -53,7 +53,7 @@ OTHERS: dict[str, tuple[list[str], list[str]]] = {
     "out is a file": (["predict", "model={model}", "source={tmp}", "out={tmp}/one.jpg"], ["one.jpg"]),
     "split": (["val", "model={model}", "data={data}", "split=test"], ["test", "train, val"]),
     "verb": (["trian"], ["trian", "did you mean 'train'?"]),
-    "data's verb": (["data"], ["data scenes, data stats, data check"]),
+    "data's verb": (["data"], ["data scenes, data stats, data convert, data check"]),
 }
 
 

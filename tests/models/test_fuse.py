@@ -63,7 +63,12 @@ def _check(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], shar
     [
         "aot_eager",
         pytest.param(
-            "inductor", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+            "inductor",
+            # Minutes of g++.
+            marks=[
+                pytest.mark.torture,
+                pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
+            ],
         ),
     ],
 )

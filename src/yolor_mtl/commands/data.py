@@ -206,7 +206,10 @@ def _how(value: Any) -> How:
 
 def _layout(path: str, console: Console) -> Layout:
     root = data_root(path, console)
-    return find_file(root) if root.suffix.lower() == ".json" else find_layout(root)
+    layout = find_file(root) if root.suffix.lower() == ".json" else find_layout(root)
+    if packed := [name for name, files in layout.splits.items() if files.shards]:
+        raise UserError(f"{path}: {', '.join(packed)}: in shards; check the data set that they were made from")
+    return layout
 
 
 class _Shown:

@@ -103,9 +103,8 @@ def val(words: Sequence[str], console: Console) -> int:
     leads = rank_and_world()[0] == 0
     console = console if leads else Console(quiet=True)
     quiet = Console(quiet=True) if config.json else console
-    dataset = open_coco(data_root(config.data, quiet), split_names(config.split), maps=config.maps)
     with process_group():
-        evaluation, rivals, report = (_val_answers if config.predictions else _val_model)(config, dataset, quiet)
+        evaluation, rivals, report = (_val_answers if config.predictions else _val_model)(config, quiet)
     if not leads:  # the first process writes, draws and tells
         return 1 if evaluation.failures else 0
     out = Path(config.out)
@@ -123,6 +122,10 @@ def val(words: Sequence[str], console: Console) -> int:
     return report_failures(console, evaluation.failures)
 
 
+def _data(config: ValConfig, console: Console) -> CocoDataset:
+    return open_coco(data_root(config.data, console), split_names(config.split), maps=config.maps)
+
+
 def _facts(config: ValConfig) -> list[tuple[str, str]]:
     return [("data", f"{config.data} {'+'.join(split_names(config.split))}")]
 
@@ -131,8 +134,9 @@ Scored = tuple[Evaluation, list[Rival], Callable[[], Report]]
 """Scores, those of others beside, and what makes the report: pictures take time, and only the first process draws."""
 
 
-def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console) -> Scored:
+def _val_answers(config: ValConfig, console: Console) -> Scored:
     """Scores of answers that are there already."""
+    dataset = _data(config, console)
     with counting(console, "scoring", len(dataset)) as progress:
         line = progress.task_ids[0]
         evaluation = evaluate_answers(
@@ -149,11 +153,13 @@ def _val_answers(config: ValConfig, dataset: CocoDataset, console: Console) -> S
     return evaluation, [], report
 
 
-def _val_model(config: ValConfig, dataset: CocoDataset, console: Console) -> Scored:
+def _val_model(config: ValConfig, console: Console) -> Scored:
     """Scores of a model."""
+    # Before the data, which may have to be drawn first.
     predictor = make_predictor(
         config.model, config.tasks, config.device, config.half, config.imgsz, config.vocab, config.strict
     )
+    dataset = _data(config, console)
     if config.conf > 0.01:
         console.print(f"[yellow]conf={config.conf} cuts the precision curve off: AP will be too low[/yellow]")
     options = DecodeOptions(conf=config.conf, iou=config.iou, max_det=config.max_det, beam=config.beam)

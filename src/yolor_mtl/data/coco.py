@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +15,11 @@ from yolor_mtl.data.coco_classes import label_space
 from yolor_mtl.data.coco_index import BOXES, CAPTIONS, MASKS, PANOPTIC, SplitIndex, load_index
 from yolor_mtl.data.locate import SplitFiles, choose_maps, find_layout, find_splits, resolve_split
 from yolor_mtl.data.semantic_maps import panoptic_ids, panoptic_map, panoptic_pixels, read_map, semantic_map
+from yolor_mtl.data.shards.store import Store
 from yolor_mtl.records import Annotations, LabelSpace, ObjectLabel, PanopticLabel, SegmentLabel, UserError
+
+LOOSE = 1000
+"""Loose images that are mixed as one shard of a data set whose other splits are packed."""
 
 __all__ = [
     "CocoDataset",
@@ -103,6 +108,27 @@ class CocoDataset:
         """The id of each image, in the order of the images."""
         return [number for part in self._parts for number in part.index.arrays["image_ids"].tolist()]
 
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """(n,) int64: images of one number are at hand together; ``None`` where all always are."""
+        if all(part.store is None for part in self._parts):
+            return None
+        found, start = [], 0
+        for part in self._parts:
+            numbers = part.groups()
+            found.append(numbers + start)
+            start += int(numbers.max(initial=-1)) + 1
+        return np.concatenate(found)
+
+    def reading_order(self, indices: Sequence[int] | None = None) -> Sequence[int]:
+        """Images (all by default) as they come, or those that are at hand together after each other."""
+        asked = range(len(self)) if indices is None else indices
+        if self.groups is None:
+            return asked
+        chosen = np.asarray(asked, dtype=np.int64)
+        ordered: list[int] = chosen[np.argsort(self.groups[chosen], kind="stable")].tolist()
+        return ordered
+
     def caption_groups(self) -> Iterator[tuple[str, ...]]:
         """The captions of each image that has some."""
         for index in range(len(self)):
@@ -124,7 +150,8 @@ class _Split:
         self._files = files
         self._things = {category.id: place for place, category in enumerate(space.things)}
         self._semantic = {category.id: place for place, category in enumerate(space.semantic)}
-        self._stuff = _stuff_labelled(files, index)
+        self.store = Store(files.shards) if files.shards else None
+        self._stuff = _stuff_labelled(files, index, self.store)
         if files.panoptic is not None and files.panoptic_maps is None:
             raise UserError(
                 f"{files.panoptic}: no folder panoptic_{files.name}/ with its PNGs; put it beside the file, "
@@ -165,7 +192,15 @@ class _Split:
             panoptic=self._panoptic(row) if labels & PANOPTIC else None,
             stuff_map=self._stuff_map(name) if self._stuff[row] else None,
             captions=tuple(captions) if labels & CAPTIONS else None,
+            packed=self.store,
         )
+
+    def groups(self) -> np.ndarray:
+        """(n,) int64: number of each image's shard; of loose images, a thousand count as one."""
+        if self.store is None:
+            return np.arange(len(self.index), dtype=np.int64) // LOOSE
+        names = (self.index.text("name", row).decode() for row in range(len(self.index)))
+        return np.array([self.store.tar_number("images", name) or 0 for name in names], dtype=np.int64)
 
     def _objects(self, row: int) -> tuple[ObjectLabel, ...]:
         rows = self.index.rows("object", row)
@@ -208,16 +243,16 @@ def map_name(image_name: str) -> str:
     return str(PurePosixPath(image_name).with_suffix(".png"))
 
 
-def _stuff_labelled(files: SplitFiles, index: SplitIndex) -> np.ndarray:
+def _stuff_labelled(files: SplitFiles, index: SplitIndex, store: Store | None) -> np.ndarray:
     """(n,) bool: the images that have a COCO-Stuff map. Looked up at every start: maps are no annotation file."""
-    found = np.zeros(len(index), dtype=bool)
     if files.stuff_maps is None:
-        return found
+        return np.zeros(len(index), dtype=bool)
+    names = [map_name(index.text("name", row).decode()) for row in range(len(index))]
+    if store is not None:
+        return np.array([store.tar_number("stuff", name) is not None for name in names], dtype=bool)
     present = {
         (Path(folder) / name).relative_to(files.stuff_maps).as_posix()
-        for folder, _, names in os.walk(files.stuff_maps)
-        for name in names
+        for folder, _, inside in os.walk(files.stuff_maps)
+        for name in inside
     }
-    for row in range(len(index)):
-        found[row] = map_name(index.text("name", row).decode()) in present
-    return found
+    return np.array([name in present for name in names], dtype=bool)

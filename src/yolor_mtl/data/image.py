@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,26 +92,34 @@ def read_head(path: Path) -> PictureHead:
     return PictureHead(height, width, orientation if orientation in TURNS else 1, kind)
 
 
-def read_image(source: Path | BinaryIO) -> tv_tensors.Image:
+Source = Path | BinaryIO
+"""A file, or an open stream."""
+
+Opener = Callable[[Path], Source]
+"""Gives what to read a path from."""
+
+
+def read_image(source: Source, opened: Opener | None = None) -> tv_tensors.Image:
     """A picture as (3, H, W) uint8 RGB, turned upright by its EXIF orientation.
 
     Args:
         source: a file or an open stream.
+        opened: gives what to read a file from that is a part of another.
 
     Raises:
         UnreadableImageError: missing, empty, truncated, not a picture, or larger than :data:`MAX_PIXELS`.
     """
-    return tv_tensors.Image(torch.from_numpy(np.array(open_upright(source))).permute(2, 0, 1).contiguous())
+    return tv_tensors.Image(torch.from_numpy(np.array(open_upright(source, opened))).permute(2, 0, 1).contiguous())
 
 
-def open_upright(source: Path | BinaryIO) -> Image.Image:
+def open_upright(source: Source, opened: Opener | None = None) -> Image.Image:
     """As :func:`read_image`, as a PIL picture."""
-    with _opened(source) as picture:
+    with _opened(source, opened) as picture:
         _check_pixels(picture)
         return upright_rgb(picture)
 
 
-def read_header(source: Path | BinaryIO) -> tuple[str, int, int]:
+def read_header(source: Source) -> tuple[str, int, int]:
     """Format, width and height as a file's header says, before any turn; no pixel is decoded, whatever the format.
 
     Raises:
@@ -122,11 +130,12 @@ def read_header(source: Path | BinaryIO) -> tuple[str, int, int]:
 
 
 @contextmanager
-def _opened(source: Path | BinaryIO) -> Iterator[Image.Image]:
+def _opened(source: Source, opened: Opener | None = None) -> Iterator[Image.Image]:
     """A picture whose header is read; whatever goes wrong while it is open means that it cannot be read."""
     try:
+        stream = opened(source) if opened and isinstance(source, Path) else source
         # Pillow warns of what it reads all the same; whoever decodes checks the size.
-        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=FORMATS) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(stream, formats=FORMATS) as picture:
             yield picture
     # Decoders raise what they like on broken bytes: SyntaxError, struct.error, EOFError, ValueError, OSError...
     except Exception as error:
@@ -139,7 +148,7 @@ def _check_pixels(picture: Image.Image) -> None:
         raise UnreadableImageError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}", "huge")
 
 
-def _unreadable(source: Path | BinaryIO, error: Exception) -> UnreadableImageError:
+def _unreadable(source: Source, error: Exception) -> UnreadableImageError:
     """Why a picture cannot be read, whatever was raised."""
     if isinstance(error, UnreadableImageError):
         return error

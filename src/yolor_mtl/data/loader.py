@@ -37,7 +37,7 @@ def checked_image(annotations: Annotations) -> tv_tensors.Image:
     Raises:
         UnreadableImageError: it cannot be read, or is of another size.
     """
-    image = read_image(annotations.path)
+    image = read_image(annotations.path, annotations.opened)
     height, width = (int(side) for side in image.shape[-2:])
     if (height, width) != (annotations.height, annotations.width):
         told = f"annotated as {annotations.width} x {annotations.height}"
@@ -110,10 +110,13 @@ class TrainingSet(Dataset[Entry]):
         self.pipelines = {view: Pipeline(config, size) for view, config in pipelines.items()}
         # A picture whose objects are unknown must not lend its pixels to one whose objects are known: they would
         # count as background. So partners of what mixes pictures come from the same side.
-        self.partners: dict[View, dict[bool, np.ndarray]] = {}
+        self.partners: dict[tuple[View, bool, int], np.ndarray] = {}
         for view, pool in pools.items():
             known = np.array([dataset.annotations(int(index)).objects is not None for index in pool], dtype=bool)
-            self.partners[view] = {True: pool[known], False: pool[~known]}
+            group = np.zeros(len(pool), dtype=np.int64) if dataset.groups is None else dataset.groups[pool]
+            for side in (True, False):
+                for number in np.unique(group[known == side]).tolist():
+                    self.partners[view, side, number] = pool[(known == side) & (group == number)]
 
     def __getitem__(self, draw: Draw) -> Entry:
         """A sample of the frame's size (none where nothing could be read), and the pictures that failed on the way."""
@@ -130,9 +133,9 @@ class TrainingSet(Dataset[Entry]):
         return self.pipelines[draw.view](first, partner, draw.calm, rng), tuple(failures)
 
     def _partners(self, index: int, view: View) -> np.ndarray:
-        """The pictures of which as much is known: by the files, not by what the trained tasks loaded of them."""
-        partners: np.ndarray = self.partners[view][self.dataset.annotations(index).objects is not None]
-        return partners
+        """Those at hand of which as much is known: by the files, not by what the trained tasks loaded of them."""
+        group = 0 if self.dataset.groups is None else int(self.dataset.groups[index])
+        return self.partners[view, self.dataset.annotations(index).objects is not None, group]
 
     def _readable(self, index: int, view: View, rng: np.random.Generator, failures: list[Failure]) -> Sample | None:
         """The picture, or in place of a broken one another of its kind."""
@@ -199,7 +202,7 @@ def training_loader(
 
 
 class EvaluationSet(Dataset[Entry]):
-    """Letterboxed pictures with their raw annotations.
+    """Letterboxed pictures with their raw annotations, in the data set's reading order.
 
     Args:
         dataset: pictures and raw labels.
@@ -209,7 +212,7 @@ class EvaluationSet(Dataset[Entry]):
 
     def __init__(self, dataset: CocoDataset, size: tuple[int, int], indices: Sequence[int] | None = None) -> None:
         self.dataset, self.size = dataset, size
-        self.indices = range(len(dataset)) if indices is None else indices
+        self.indices = dataset.reading_order(indices)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import yaml
 
-from yolor_mtl.config import nearest
+from yolor_mtl.config import fill, nearest
 from yolor_mtl.data.coco_json import read_json
+from yolor_mtl.data.shards.store import ShardKeys, ShardPlace, shards_of
 from yolor_mtl.data.yolo_txt import KEYS, PICTURES, YoloSplit, categories, find_places, find_split, read_classes
 from yolor_mtl.records import Category, UserError
 
@@ -19,7 +20,8 @@ _TASK_FILES = ("instances", "captions", "panoptic", "stuff")
 _ROBOFLOW_FILE = "_annotations.coco.json"
 _YAML_FILES = ("data.yaml", "data.yml")
 _LAYOUTS = (
-    "expected annotations/{instances,captions,panoptic}_<split>.json with images in <split>/ or images/<split>/, "
+    "expected annotations/{instances,captions,panoptic}_<split>.json with images in <split>/, images/<split>/ or "
+    "shards/<split>/, "
     "or {train,valid,test}/_annotations.coco.json beside its images, "
     "or data.yaml with train, val and names, and labels as text files"
 )
@@ -40,6 +42,7 @@ class SplitFiles:
         stuff_maps: folder of COCO-Stuff pixel maps.
         roboflow: Roboflow's layout, whose class lists may name a group beside its classes.
         yolo: the pictures and classes of a split whose labels are text files; it has no annotation files then.
+        shards: where pictures and maps lie that are packed; ``images`` and the folders of maps are virtual then.
     """
 
     name: str
@@ -52,6 +55,7 @@ class SplitFiles:
     stuff_maps: Path | None = None
     roboflow: bool = False
     yolo: YoloSplit | None = None
+    shards: ShardPlace | None = None
 
     def annotation_files(self) -> dict[str, Path]:
         """Annotation files by kind, in the order in which image lists are united."""
@@ -216,7 +220,8 @@ def _coco_splits(root: Path) -> dict[str, SplitFiles]:
         # One folder of images for all splits. With folders per split this would make a split of
         # files such as instances_masks_val2017.json, which describe a part of another split.
         folders = dict.fromkeys(files, shared)
-    return {
+    packed = {split: place for split in files if (place := shards_of(root, split))}
+    return {split: _packed(split, files[split], place) for split, place in packed.items()} | {
         split: SplitFiles(
             split,
             folder,
@@ -228,7 +233,22 @@ def _coco_splits(root: Path) -> dict[str, SplitFiles]:
             stuff_maps=_first_folder(root / "stuffthingmaps" / split, root / "annotations" / "stuffthingmaps" / split),
         )
         for split, folder in folders.items()
+        if split not in packed
     }
+
+
+def _packed(split: str, files: Mapping[str, Path], place: ShardPlace) -> SplitFiles:
+    return SplitFiles(
+        split,
+        place.folder_of("images"),
+        instances=files.get("instances"),
+        captions=files.get("captions"),
+        panoptic=files.get("panoptic"),
+        stuff=files.get("stuff"),
+        panoptic_maps=place.folder_of("panoptic") if "panoptic" in files else None,
+        stuff_maps=place.folder_of("stuff"),
+        shards=place,
+    )
 
 
 def _task_files(root: Path) -> dict[str, dict[str, Path]]:
@@ -286,7 +306,7 @@ def _from_yaml(path: Path) -> Layout:
     splits = {key: split for key, entry in entries.items() if (split := _named_split(entry, root, found))}
     names = _claimed_names(path, content.get("names"))
     if len(splits) == len(entries):
-        return Layout(path, splits, names, root=root)
+        return Layout(path, _addressed(path, content.get("shards"), splits), names, root=root)
     # Text labels are taken for all splits or for none: two formats would be two lists of classes. Many files name
     # test pictures that nobody has; that must not keep the others from being trained on.
     text = {key: entry for key, entry in entries.items() if key != "test" or find_places(root, entry)} or entries
@@ -294,6 +314,23 @@ def _from_yaml(path: Path) -> Layout:
         return _text_layout(path, content, text, root, names)
     key = next(key for key in entries if key not in splits)
     raise UserError(_no_split(path, key, entries[key], root, found))
+
+
+def _addressed(path: Path, told: object, splits: Mapping[str, SplitFiles]) -> Mapping[str, SplitFiles]:
+    """The splits, with where the YAML file says that their shards are fetched from."""
+    if told is None:
+        return splits
+    if not isinstance(told, dict):
+        raise UserError(f"{path}: shards: expected the keys url, cache and cache_gb")
+    keys = fill(ShardKeys, told, where=f"{path}: shards")
+    if not keys.url:
+        raise UserError(f"{path}: shards: url is missing, the address of the folder that holds SPLIT/000000.tar")
+    url = keys.url.rstrip("/")
+    return {
+        name: replace(files, shards=replace(files.shards, url=f"{url}/{files.name}", cache=keys.cache,
+                                            cache_gb=keys.cache_gb)) if files.shards else files
+        for name, files in splits.items()
+    }  # fmt: skip
 
 
 def _text_layout(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Sampler
 
+from yolor_mtl.data.shards.order import mixed
 from yolor_mtl.records import View
 
 VIEWS: tuple[View, View] = ("vision", "language")
@@ -44,6 +45,8 @@ class Schedule:
         seed: of the shuffling and of the augmentation.
         rank: this process.
         world: number of processes.
+        groups: number of each picture's shard by position in the data set; only a few shards are mixed at any time
+            then. ``None`` mixes all pictures.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Schedule:
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        groups: np.ndarray | None = None,
     ) -> None:
         self.pools = {view: pools[view] for view in VIEWS if len(pools.get(view, ()))}
         self.rows = _split(batch, share, tuple(self.pools))
@@ -62,6 +66,7 @@ class Schedule:
         self.leading = next((view for view in VIEWS if self.rows.get(view)), None)
         size = 0 if self.leading is None else self.rows[self.leading] * world
         self.steps = 0 if self.leading is None else -(-len(self.pools[self.leading]) // size)
+        self._groups = groups
         self._orders: dict[tuple[View, int], np.ndarray] = {}
 
     def step(self, epoch: int, step: int, calm: bool = False) -> list[Draw]:
@@ -89,7 +94,8 @@ class Schedule:
         if key not in self._orders:
             rng = np.random.default_rng((self.seed, 7, VIEWS.index(view), cycle))
             self._orders = {k: v for k, v in self._orders.items() if k[1] >= cycle - 1 or k[0] != view}
-            self._orders[key] = rng.permutation(len(self.pools[view]))
+            pool = self.pools[view]
+            self._orders[key] = rng.permutation(len(pool)) if self._groups is None else mixed(self._groups[pool], rng)
         return self._orders[key]
 
 

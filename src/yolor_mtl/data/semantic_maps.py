@@ -104,7 +104,7 @@ def read_map(path: Path, annotations: Annotations, modes: Sequence[str]) -> np.n
     """
     size = (annotations.width, annotations.height)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(annotations.opened(path)) as picture:
             mode, found = picture.mode, picture.size
             # A small file can claim to be gigabytes: nothing is decoded that does not fit.
             pixels = np.asarray(picture) if found == size else np.zeros(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -194,4 +194,5 @@ def predicted_map(path: Path, annotations: Annotations, modes: Sequence[str]) ->
     """
     if not path.is_file():
         raise UserError(f"{path}: missing, the predicted map of image {annotations.image_id}; write it there")
-    return read_map(path, annotations, modes)
+    # The answer is a file of its own, wherever the image comes from.
+    return read_map(path, replace(annotations, packed=None), modes)

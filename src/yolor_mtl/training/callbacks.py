@@ -262,4 +262,5 @@ class Stopper(Callback):
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                # None is one that was not set from Python, which cannot be put back.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)

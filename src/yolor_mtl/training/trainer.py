@@ -324,7 +324,8 @@ def _training_data(
     if config.batch == 1 and all(len(pool) for pool in pools.values()):
         raise UserError("batch=1 has no room for both views, and captions would not be trained; use batch=2 or more")
     rank, world = rank_and_world()
-    schedule = Schedule(pools, config.batch, share=config.language_share, seed=config.seed, rank=rank, world=world)
+    share, seed = config.language_share, config.seed
+    schedule = Schedule(pools, config.batch, share=share, seed=seed, rank=rank, world=world, groups=data.groups)
     if not schedule.steps:
         raise UserError(f"no picture of {', '.join(data.split_names)} is labelled for {', '.join(labels)}")
     sampler = StepSampler(schedule)
