@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 from typing import Any
@@ -144,8 +145,10 @@ def test_case_18_another_vocabulary_is_refused(trained: Path, tmp_path: Path) ->
 
 
 @pytest.mark.torture
-def test_case_19_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
-    """Built, installed beside nothing, it predicts, with no display and no network."""
+@pytest.mark.parametrize("versions", ["lowest", "highest"])
+def test_case_19_the_wheel_in_an_empty_environment(tmp_path: Path, versions: str) -> None:
+    """Built, installed beside nothing, with the oldest or the newest of what it needs: it predicts, with no display and
+    no network."""
     root = Path(__file__).resolve().parents[1]
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(root)], check=True
@@ -153,7 +156,11 @@ def test_case_19_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([str(python), "-m", "pip", "install", "-q", str(wheel)], check=True)
+    needed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    lowest = [each.replace(">=", "==") for each in needed] if versions == "lowest" else []
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("\n".join(lowest), encoding="utf-8")
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "-c", str(constraints), str(wheel)], check=True)
     Image.new("RGB", (64, 48), (90, 120, 200)).save(tmp_path / "a.png")
     code = (
         "import socket\n"

@@ -158,6 +158,10 @@ class PanopticLabel:
     segments: tuple[SegmentLabel, ...]
 
 
+class PackedError(OSError):
+    """What holds a packed file is missing, broken, or cannot be fetched. The message says which and why."""
+
+
 class Packed(Protocol):
     """Files that are parts of others."""
 
@@ -165,7 +169,8 @@ class Packed(Protocol):
         """One of them.
 
         Raises:
-            OSError: it cannot be read, or there is none.
+            FileNotFoundError: there is none of that name.
+            PackedError: what holds it cannot be read.
         """
         ...
 
@@ -202,7 +207,7 @@ class Annotations:
         """What to read one of the paths from.
 
         Raises:
-            OSError: it is packed, and what holds it cannot be read.
+            OSError: as :meth:`Packed.read`.
         """
         return path if self.packed is None else BytesIO(self.packed.read(path))
 

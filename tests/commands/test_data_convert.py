@@ -14,6 +14,7 @@ import shelf
 import torch
 from drawn import write_set
 
+from yolor_mtl.data.shards import fetched
 from yolor_mtl.training.callbacks import Recorder
 
 KEYS: Mapping[str, Any] = {"tasks": ["detection", "semantic", "captioning"], "epochs": 2}
@@ -53,6 +54,7 @@ def test_missing_pictures(tmp_path: Path, command: runs.Command) -> None:
         (["{data}", "{tmp}/x", "format=shard"], "did you mean"),
         (["{data}", "{tmp}/x", "shard_mb=0"], "shard_mb=0 is below the least"),
         (["{data}", "{data}"], "not an empty folder"),
+        (["{data}", "{tmp}/x", "split=trian"], "no split 'trian'"),
     ],
 )
 def test_refused(scenes: Path, tmp_path: Path, command: runs.Command, words: list[str], told: str) -> None:
@@ -76,6 +78,18 @@ def test_trained_from_an_address_as_from_the_disk(packed: Path, tmp_path: Path) 
     assert sorted(asked) == sorted(set(asked))
     assert len(asked) > 5
     _same(here, there)
+
+
+def test_a_server_that_is_gone_ends_it(
+    packed: Path, tmp_path: Path, command: runs.Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loading processes do not wait for ever, and the training says what is missing."""
+    monkeypatch.setattr(fetched, "WAITS", (0, None))
+    with shelf.served(packed / "shards") as (url, _):
+        path = shelf.described(packed, url, tmp_path / "cache")
+    said = command("train", *runs.words(data=path, out=tmp_path / "run", workers=2))
+    assert said.code == 3
+    assert "cannot be fetched" in said.out + said.err
 
 
 def test_resumed_inside_an_epoch(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

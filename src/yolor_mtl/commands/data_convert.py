@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from yolor_mtl.commands.common import counting, data_root, print_table, report_failures, with_keys
-from yolor_mtl.config import fill, nearest, parse_assignments
+from yolor_mtl.config import fill, nearest, parse_assignments, split_names
 from yolor_mtl.data.coco import open_coco
-from yolor_mtl.data.locate import find_layout
+from yolor_mtl.data.locate import Layout, find_layout, resolve_split
 from yolor_mtl.data.shards.write import write_shards
 from yolor_mtl.records import UserError
 
@@ -26,6 +27,7 @@ class DataConvertConfig:
         path: a folder in COCO's layout, or a YAML file; may be given as the bare first word.
         out: the folder to write, which must be new or empty; may be given as the bare second word.
         format: ``shards``: tar files that WebDataset reads too, the annotation files, and a listing.
+        split: split or splits to pack; all by default.
         shard_mb: megabytes (10^6 bytes) after which a shard is full.
         json: print what was written as JSON.
     """
@@ -33,6 +35,7 @@ class DataConvertConfig:
     path: str = ""
     out: str = ""
     format: str = "shards"
+    split: Any = None
     shard_mb: int = 256
     json: bool = False
 
@@ -48,7 +51,7 @@ def convert(words: Sequence[str], console: Console) -> int:
     if config.shard_mb < 1:
         raise UserError(f"shard_mb={config.shard_mb} is below the least, 1")
     quiet = Console(stderr=True) if config.json else console
-    layout = find_layout(data_root(config.path, quiet))
+    layout = _chosen(find_layout(data_root(config.path, quiet)), config.split)
     out = Path(config.out)
     total = sum(len(open_coco(layout.source, [split])) for split in layout.splits)
     with counting(quiet, "packing pictures", total) as progress:
@@ -62,3 +65,10 @@ def convert(words: Sequence[str], console: Console) -> int:
         told = f"train on it with data={out}; for shards at an address see docs/formats.md"
         console.print(told, highlight=False, soft_wrap=True)
     return report_failures(quiet, {path: why for each in packed.values() for path, why in each.failures.items()})
+
+
+def _chosen(layout: Layout, split: Any) -> Layout:
+    if split is None:
+        return layout
+    names = [resolve_split(layout.splits, asked) for asked in split_names(split)]
+    return replace(layout, splits={name: layout.splits[name] for name in names})

@@ -196,9 +196,9 @@ class _Split:
         )
 
     def groups(self) -> np.ndarray:
-        """(n,) int64: number of each image's shard; of loose images, a thousand count as one."""
+        """(n,) int64: number of each image's shard; of loose images, some thousand count as one."""
         if self.store is None:
-            return np.arange(len(self.index), dtype=np.int64) // LOOSE
+            return np.random.default_rng(0).permutation(len(self.index)).astype(np.int64) // LOOSE
         names = (self.index.text("name", row).decode() for row in range(len(self.index)))
         return np.array([self.store.tar_number("images", name) or 0 for name in names], dtype=np.int64)
 

@@ -19,7 +19,7 @@ from yolor_mtl.data.labels import Labels, trainable
 from yolor_mtl.data.pipeline import Pipeline
 from yolor_mtl.data.schedule import VIEWS, Draw, StepSampler
 from yolor_mtl.ops.frame import letterbox
-from yolor_mtl.records import Annotations, Batch, Sample, View
+from yolor_mtl.records import Annotations, Batch, PackedError, Sample, View
 
 ATTEMPTS = 8
 """Other pictures that are tried in place of one that cannot be read."""
@@ -143,7 +143,7 @@ class TrainingSet(Dataset[Entry]):
             annotations = self.dataset.annotations(candidate)
             try:
                 return load_sample(annotations, self.labels, view)
-            except UnreadableImageError as error:
+            except (UnreadableImageError, PackedError) as error:
                 failures.append((str(annotations.path), str(error)))
         return None
 

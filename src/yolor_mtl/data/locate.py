@@ -12,7 +12,8 @@ import yaml
 
 from yolor_mtl.config import fill, nearest
 from yolor_mtl.data.coco_json import read_json
-from yolor_mtl.data.shards.store import ShardKeys, ShardPlace, shards_of
+from yolor_mtl.data.shards.listing import Listing
+from yolor_mtl.data.shards.place import ShardKeys, ShardPlace, shards_of
 from yolor_mtl.data.yolo_txt import KEYS, PICTURES, YoloSplit, categories, find_places, find_split, read_classes
 from yolor_mtl.records import Category, UserError
 
@@ -246,7 +247,7 @@ def _packed(split: str, files: Mapping[str, Path], place: ShardPlace) -> SplitFi
         panoptic=files.get("panoptic"),
         stuff=files.get("stuff"),
         panoptic_maps=place.folder_of("panoptic") if "panoptic" in files else None,
-        stuff_maps=place.folder_of("stuff"),
+        stuff_maps=place.folder_of("stuff") if "stuff" in Listing(place.folder).kinds else None,
         shards=place,
     )
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from yolor_mtl.records import IGNORE, Annotations, LabelSpace, UserError
+from yolor_mtl.records import IGNORE, Annotations, LabelSpace, PackedError, UserError
 
 
 class MapError(UserError):
@@ -101,6 +101,7 @@ def read_map(path: Path, annotations: Annotations, modes: Sequence[str]) -> np.n
 
     Raises:
         MapError: it is missing, broken, of another mode or another size.
+        PackedError: it is packed, and what holds it cannot be read.
     """
     size = (annotations.width, annotations.height)
     try:
@@ -111,6 +112,8 @@ def read_map(path: Path, annotations: Annotations, modes: Sequence[str]) -> np.n
     except FileNotFoundError as error:
         told = f"{path}: missing, the label map of image {annotations.image_id}; put it there"
         raise MapError(told, "missing") from error
+    except PackedError:
+        raise
     # Decoders raise what they like on broken bytes.
     except Exception as error:
         raise MapError(

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import coco_builder as coco
 import numpy as np
 import pytest
 import shelf
@@ -94,6 +95,46 @@ def test_a_missing_picture_is_told(source: Path, tmp_path: Path) -> None:
         checked_image(data.annotations(names.index("000002.png")))
 
 
+@pytest.mark.parametrize("names", [{"widget": 1}, {"cat": 17, "dog": 18}], ids=["own classes", "COCO's classes"])
+def test_boxes_alone(tmp_path: Path, names: dict[str, int]) -> None:
+    """No pixel maps appear where there were none."""
+    images = [coco.image(1)]
+    objects = [coco.thing(1, 1, next(iter(names.values())))]
+    root = coco.split(tmp_path / "loose", "train", instances=coco.instances(images, objects, coco.classes(**names)))
+    Image.new("RGB", (40, 30)).save(root / "images" / "train" / "000001.jpg")
+    packed = open_coco(shelf.pack(root, tmp_path / "packed"), ["train"], cache=False)
+    assert packed.space == open_coco(root, ["train"], cache=False).space
+    assert packed.counts["stuff"] == 0
+
+
+def test_strange_names(tmp_path: Path) -> None:
+    """Folders, dots, endings that are none of a picture's, and two entries of one file."""
+    files = ["./a.b.jpg", "x//y.JPG", "ü %d.jpg", "z._jpg", "w.json", "x//y.JPG"]
+    images = [coco.image(number, name=name) for number, name in enumerate(files, 1)]
+    objects = [coco.thing(number, number) for number in range(1, len(files) + 1)]
+    root = coco.split(tmp_path / "loose", "train", instances=coco.instances(images, objects))
+    for number, name in enumerate(files):
+        path = root / "images" / "train" / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30), (number, 0, 0)).save(path, format="JPEG")
+    loose = open_coco(root, ["train"], cache=False)
+    packed = open_coco(shelf.pack(root, tmp_path / "%d packed"), ["train"], cache=False)
+    assert packed.groups is not None
+    assert len(set(packed.groups.tolist())) == 5
+    for index in range(len(files)):
+        one, other = (checked_image(data.annotations(index)) for data in (loose, packed))
+        assert np.array_equal(one.numpy(), other.numpy())
+
+
+def test_a_split_without_pictures_is_left_out(source: Path, tmp_path: Path) -> None:
+    write_set(source, ["bc"], name="test")
+    gone = source / "images" / "test" / "000001.png"
+    gone.unlink()
+    found = write_shards(find_layout(source), tmp_path / "packed", 10**6)
+    assert (found["test"].files, list(found["test"].failures)) == (0, [str(gone)])
+    assert list(find_layout(tmp_path / "packed").splits) == ["train"]
+
+
 @pytest.mark.parametrize("what", ["holds something", "is a file", "shards already", "roboflow"])
 def test_refused(source: Path, tmp_path: Path, what: str) -> None:
     out = tmp_path / "packed"
@@ -119,3 +160,8 @@ def test_nothing_half_stays(source: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_shards(find_layout(source), tmp_path / "out" / "packed", 10**6, stop)
     assert not list((tmp_path / "out").iterdir())
+    # A folder that was there may be a disk of its own, and stays.
+    (tmp_path / "there").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(find_layout(source), tmp_path / "there", 10**6, stop)
+    assert not list((tmp_path / "there").iterdir())

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
@@ -22,7 +22,7 @@ from yolor_mtl.records import UserError
 
 FORMAT = "yolor-mtl/shards/1"
 NAMES, PLACES = "shards.json", "places.bin"
-TAR = re.compile(r"\d{6}\.tar")
+_TAR, _DIGEST = re.compile(r"\d{6}\.tar"), re.compile(r"[0-9a-f]{40}")
 
 Kind = Literal["images", "panoptic", "stuff"]
 """What a file is: also the first folder of its virtual path."""
@@ -48,13 +48,16 @@ class Tar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: str
+    kinds: list[Kind]
     files: int
     tars: list[Tar]
 
 
 def digest(kind: str, name: str) -> int:
     """64 bits that stand for a file: a listing of millions stays small, and is shared between processes."""
-    return int.from_bytes(hashlib.blake2b(f"{kind}/{name}".encode(), digest_size=8).digest(), "little")
+    # Annotation files may say ./a.jpg or b//a.jpg.
+    path = PurePosixPath(kind, name).as_posix()
+    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "little")
 
 
 class Listing:
@@ -65,6 +68,7 @@ class Listing:
 
     Attributes:
         tars: the shards.
+        kinds: what lies in them.
 
     Raises:
         UserError: they are missing, broken, or do not belong together.
@@ -79,9 +83,9 @@ class Listing:
             raise UserError(f"{path}: not a listing of shards: {error}; {_AGAIN}") from error
         if names.format != FORMAT:
             raise UserError(f"{path}: format {names.format!r}, expected {FORMAT!r}; {_AGAIN}")
-        if not names.tars or not all(TAR.fullmatch(tar.name) and tar.size > 0 for tar in names.tars):
-            raise UserError(f"{path}: shards are called 000000.tar and have a size; {_AGAIN}")
-        self.tars = tuple(names.tars)
+        if not names.tars or not all(_sound(tar) for tar in names.tars):
+            raise UserError(f"{path}: shards are called 000000.tar and have a size and a digest; {_AGAIN}")
+        self.tars, self.kinds = tuple(names.tars), frozenset(names.kinds)
         self._places = _places(folder / PLACES, names.files)
         self._digests = self._places["name"]
 
@@ -119,11 +123,19 @@ class Listing:
         return row
 
 
-def write_listing(folder: Path, tars: Sequence[Tar], rows: Sequence[tuple[int, int, int, int]]) -> None:
+def _sound(tar: Tar) -> bool:
+    """Name and digest become paths."""
+    return bool(_TAR.fullmatch(tar.name) and _DIGEST.fullmatch(tar.digest)) and tar.size > 0
+
+
+def write_listing(
+    folder: Path, kinds: Iterable[Kind], tars: Sequence[Tar], rows: Sequence[tuple[int, int, int, int]]
+) -> None:
     """Writes the listing of shards that are whole.
 
     Args:
         folder: where they lie.
+        kinds: what lies in them.
         tars: the shards.
         rows: a :data:`PLACE` for each file.
 
@@ -132,9 +144,9 @@ def write_listing(folder: Path, tars: Sequence[Tar], rows: Sequence[tuple[int, i
     """
     places = np.sort(np.array(list(rows), dtype=PLACE), order="name")
     if (places["name"][1:] == places["name"][:-1]).any():
-        raise UserError(f"{folder}: two files of the split have the same name; give them names of their own")
+        raise UserError(f"{folder}: two files of the split have the same digest; give one of them another name")
     write_atomic(folder / PLACES, places.tofile)
-    content = msgspec.json.format(msgspec.json.encode(_Names(FORMAT, len(places), list(tars))), indent=1)
+    content = msgspec.json.format(msgspec.json.encode(_Names(FORMAT, sorted(kinds), len(places), list(tars))), indent=1)
     write_atomic(folder / NAMES, lambda path: path.write_bytes(content))
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.locate import Layout, SplitFiles
 from yolor_mtl.data.shards.listing import Kind, Tar, digest, write_listing
+from yolor_mtl.data.yolo_txt import PICTURES
 from yolor_mtl.ops.extras import need
-from yolor_mtl.ops.files import umask
 from yolor_mtl.records import Annotations, UserError
 
 ENDINGS: Mapping[Kind, str] = {"images": "", "panoptic": "panoptic.png", "stuff": "stuff.png"}
@@ -49,7 +49,7 @@ def write_shards(
 ) -> dict[str, Packed]:
     """Writes a packed copy of a data set: its annotation files as they are, and everything else in shards.
 
-    It is made beside ``out`` and gets that name when it is whole.
+    It is made in a hidden folder of ``out``, and put in place when it is whole.
 
     Args:
         layout: the data set.
@@ -61,26 +61,39 @@ def write_shards(
         What became of each split.
 
     Raises:
-        UserError: ``out`` holds something, or the labels are not in COCO's layout.
+        UserError: ``out`` holds something, the labels are not in COCO's layout, or no picture can be read.
         OSError: the disk is full or cannot be written.
     """
     need("shards", "webdataset")
     _check(layout, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-        made = Path(name) / "made"
-        (made / "annotations").mkdir(parents=True)
-        packed = {}
-        for split, files in layout.splits.items():
-            for kind, path in files.annotation_files().items():
-                shutil.copyfile(path, made / "annotations" / f"{kind}_{split}.json")
-            data = open_coco(layout.source, [split], cache=False)
-            packed[split] = _write_split(data, files, made / "shards" / split, size, progress)
-        for folder in (made, *(path for path in made.rglob("*") if path.is_dir())):
-            folder.chmod(0o777 & ~umask())
-        if out.exists():
-            out.rmdir()
-        made.rename(out)
+    made_here = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        # Inside of it: what lies beside it may be another disk.
+        with tempfile.TemporaryDirectory(dir=out, prefix=".packing-") as name:
+            made = Path(name)
+            packed = {split: _pack(layout, split, made, size, progress) for split in layout.splits}
+            if not any(each.files for each in packed.values()):
+                raise UserError(f"{layout.source}: none of its pictures can be read")
+            # Without annotations it is no data set yet.
+            for part in ("shards", "annotations"):
+                (made / part).rename(out / part)
+    except BaseException:
+        if made_here:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+    return packed
+
+
+def _pack(layout: Layout, split: str, made: Path, size: int, progress: Callable[[int], object]) -> Packed:
+    """One split; one without a single readable picture is left out."""
+    files = layout.splits[split]
+    data = open_coco(layout.source, [split], cache=False)
+    packed = _write_split(data, files, made / "shards" / split, size, progress)
+    if packed.files:
+        (made / "annotations").mkdir(exist_ok=True)
+        for kind, path in files.annotation_files().items():
+            shutil.copyfile(path, made / "annotations" / f"{kind}_{split}.json")
     return packed
 
 
@@ -97,62 +110,98 @@ def _check(layout: Layout, out: Path) -> None:
             )
 
 
+class _Shelf:
+    """The shards of a split while they are written.
+
+    Attributes:
+        tars: those that are full.
+        rows: a row of the listing for each file in them.
+        kinds: what was put into them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.tars: list[Tar] = []
+        self.rows: list[tuple[int, int, int, int]] = []
+        self._open: list[BinaryIO] = []
+        self._awaited: dict[str, tuple[Kind, str]] = {}
+        self._known: set[tuple[Kind, str]] = set()
+
+    @property
+    def kinds(self) -> set[Kind]:
+        return {kind for kind, _ in self._known}
+
+    def takes(self, kind: Kind, name: str) -> bool:
+        """Whether a file is not there yet: two entries of an annotation file may name one picture."""
+        return (kind, name) not in self._known
+
+    def expect(self, member: str, kind: Kind, name: str) -> None:
+        """A file will be in a shard, as this member."""
+        self._awaited[member] = (kind, name)
+        self._known.add((kind, name))
+
+    def open(self, name: str) -> BinaryIO:
+        """A new shard. Given its name, webdataset would start a program where it begins with "pipe:"."""
+        self._open.append(Path(name).open("wb"))  # noqa: SIM115 - closed when it is full
+        return self._open[-1]
+
+    def full(self, name: str) -> None:
+        """A shard is written: closes it and notes what is where."""
+        self._open.pop().close()
+        path = Path(name)
+        for member, start, length in _members(path):
+            if member in self._awaited:
+                self.rows.append((digest(*self._awaited.pop(member)), len(self.tars), start, length))
+        self.tars.append(Tar(path.name, path.stat().st_size, _digest_of(path)))
+
+    def close(self) -> None:
+        """Writes the listing; without a single file nothing stays."""
+        assert not self._awaited, f"not in the shards: {self._awaited}"
+        if self.rows:
+            write_listing(self.folder, self.kinds, self.tars, self.rows)
+        else:
+            shutil.rmtree(self.folder)
+
+
 def _write_split(
     data: CocoDataset, files: SplitFiles, folder: Path, size: int, progress: Callable[[int], object]
 ) -> Packed:
     # An extra's; only packing needs it.
     from webdataset import ShardWriter
 
-    folder.mkdir(parents=True)
-    packed = Packed()
-    names: dict[str, tuple[Kind, str]] = {}
-    tars: list[Tar] = []
-    rows: list[tuple[int, int, int, int]] = []
-
-    opened: list[BinaryIO] = []
-
-    def opener(name: str) -> BinaryIO:
-        opened.append(Path(name).open("wb"))  # noqa: SIM115 - closed when its shard is full
-        return opened[-1]
-
-    def finished(name: str) -> None:
-        opened.pop().close()
-        path = Path(name)
-        for member, start, length in _members(path):
-            if member in names:
-                rows.append((digest(*names.pop(member)), len(tars), start, length))
-        tars.append(Tar(path.name, path.stat().st_size, _digest_of(path)))
-
+    shelf, failures = _Shelf(folder), {}
     # Mixed once here: shards whose neighbours are alike would make a training see one kind of picture at a time.
     order = np.random.default_rng(0).permutation(len(data)).tolist()
     pattern, most = f"{str(folder).replace('%', '%%')}/%06d.tar", len(data) + 1
-    # Files are opened here: given a name, webdataset would start a program where one begins with "pipe:".
-    told: dict[str, Any] = {"opener": opener, "post": finished, "verbose": 0, "encoder": False, "mtime": 0}
+    told: dict[str, Any] = {"opener": shelf.open, "post": shelf.full, "verbose": 0, "encoder": False, "mtime": 0}
     with ShardWriter(pattern, maxcount=most, maxsize=size, **told) as writer:
         for place, index in enumerate(order):
-            annotations = data.annotations(index)
-            sample: dict[str, Any] = {}
+            annotations, key = data.annotations(index), f"{place:09d}"
+            sample: dict[str, bytes] = {}
             for kind, name, path in _files(annotations, files):
-                ending = ENDINGS[kind] or path.suffix.lower().removeprefix(".") or "image"
+                ending = ENDINGS[kind] or (path.suffix[1:] if path.suffix.lower() in PICTURES else "image")
+                if not shelf.takes(kind, name):
+                    continue
                 try:
                     sample[ending] = path.read_bytes()
                 except OSError as error:
-                    packed.failures[str(path)] = error.strerror or str(error)
+                    failures[str(path)] = error.strerror or str(error)
                     continue
-                names[f"{place:09d}.{ending}"] = (kind, name)
+                shelf.expect(f"{key}.{ending}", kind, name)
             if sample:
-                about = {
-                    "file_name": annotations.path.relative_to(files.images).as_posix(),
-                    "image_id": annotations.image_id,
-                    "captions": annotations.captions or (),
-                }
-                writer.write({"__key__": f"{place:09d}", "json": msgspec.json.encode(about), **sample})
+                writer.write({"__key__": key, "json": _about(annotations, files), **sample})
             progress(1)
-    if not rows:
-        raise UserError(f"{files.images}: none of the pictures of {files.name} can be read")
-    write_listing(folder, tars, rows)
-    packed.files, packed.shards, packed.bytes = len(rows), len(tars), sum(tar.size for tar in tars)
-    return packed
+    shelf.close()
+    return Packed(len(shelf.rows), len(shelf.tars), sum(tar.size for tar in shelf.tars), failures)
+
+
+def _about(annotations: Annotations, files: SplitFiles) -> bytes:
+    """What other readers of WebDataset may want to know of a picture, as JSON."""
+    name = annotations.path.relative_to(files.images).as_posix()
+    return msgspec.json.encode(
+        {"file_name": name, "image_id": annotations.image_id, "captions": annotations.captions or ()}
+    )
 
 
 def _files(annotations: Annotations, files: SplitFiles) -> Iterator[tuple[Kind, str, Path]]:

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from yolor_mtl.tasks.captioning.head import Cache
 from yolor_mtl.tasks.captioning.tokenizer import END, PAD, START, UNK
@@ -255,9 +254,10 @@ class _Beams:
         """The best beam of each picture, padded to a number of steps."""
         lengths = self.lengths.clamp(min=1)
         choice = self._ranks(self.scores, lengths).argmax(dim=1, keepdim=True)
-        missing = (0, steps - self.tokens.shape[2])
-        emitted, chances = (F.pad(_of_beams(x, choice)[:, 0], missing) for x in (self.tokens, self.log_probabilities))
-        attention = F.pad(_of_beams(self.attention, choice)[:, 0], (0, 0, *missing))
+        emitted, chances, attention = (
+            _filled(_of_beams(rows, choice)[:, 0], steps)
+            for rows in (self.tokens, self.log_probabilities, self.attention)
+        )
         mean = (self.scores / lengths).gather(1, choice)[:, 0].tolist()
         tokens = [[token for token in row if token not in (PAD, END)] for row in emitted.tolist()]
         return Written(tokens, mean, emitted, chances, attention)
@@ -267,6 +267,12 @@ def _of_beams(rows: Tensor, choice: Tensor) -> Tensor:
     """Of (B, W, ...) the beams ``choice`` (B, K) int64: (B, K, ...)."""
     where = choice.view(*choice.shape, *[1] * (rows.dim() - 2)).expand(-1, -1, *rows.shape[2:])
     return rows.gather(1, where)
+
+
+def _filled(rows: Tensor, steps: int) -> Tensor:
+    """Rows (B, T, ...) with zeros up to a number of steps. Older releases of torch pad nothing that is empty."""
+    batch, done, *rest = rows.shape
+    return torch.cat((rows, rows.new_zeros(batch, steps - done, *rest)), dim=1)
 
 
 def _grown(kept: Tensor, origin: Tensor, new: Tensor) -> Tensor:
