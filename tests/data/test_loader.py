@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from yolor_mtl.data.loader import (
     TrainingSet,
     collate_evaluation,
     evaluation_loader,
+    leave_signals_to_the_parent,
     load_sample,
     training_loader,
     view_pools,
@@ -362,3 +366,24 @@ def test_samples_have_the_objects_that_can_be_learnt(tmp_path: Path) -> None:
     assert sample.objects["boxes"].tolist() == [[WIDTH - 5, 3, WIDTH, 11]]
     assert len(sample.objects["masks"]) == 1
     assert len(data.annotations(0).objects or ()) == 3
+
+
+def test_a_loading_process_that_waits_ends_when_it_is_told_twice() -> None:
+    """The first SIGTERM may be the scheduler's to all of them; the parent's own comes after it."""
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+
+    def wait() -> None:
+        leave_signals_to_the_parent(0)
+        ready.set()
+        time.sleep(60)
+
+    process = context.Process(target=wait)
+    process.start()
+    assert ready.wait(30)
+    process.terminate()
+    process.join(0.5)
+    assert process.is_alive()
+    process.terminate()
+    process.join(30)
+    assert process.exitcode == 128 + signal.SIGTERM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -180,9 +181,21 @@ class Collate:
 
 
 def leave_signals_to_the_parent(worker: int) -> None:
-    """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it."""
+    """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it.
+
+    The parent asks by a flag, which one that waits for a disk or a server does not see, and then by SIGTERM: so the
+    first may be the scheduler's, and the next one ends it.
+    """
+    told = 0
+
+    def once_more(number: int, frame: object) -> None:
+        nonlocal told
+        told += 1
+        if told > 1:
+            os._exit(128 + number)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, once_more)
 
 
 def training_loader(
