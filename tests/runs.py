@@ -88,8 +88,10 @@ def refused(said: Said, *parts: str) -> None:
 
 def shell(given: Sequence[str], folder: Path, **more: str) -> subprocess.Popen[str]:
     """A command as a process of its own, in a process group of its own, as a terminal starts it."""
+    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *given],
+        [sys.executable, "-c", listening + MAIN, *given],
         cwd=folder,
         env={**os.environ, "COLUMNS": "200", **more},
         stdout=subprocess.PIPE,
