@@ -1,7 +1,10 @@
 """The same training under several conditions, each with several seeds: the scores' means and what chance does to them.
 
-    .venv/bin/python benchmarks/study.py study=precision data=scenes/ imgsz=128 epochs=6 lr=0.003
+    .venv/bin/python benchmarks/study.py study=precision data=scenes/ imgsz=128 epochs=2 lr=0.003 warmup=50 ema=0.99 \
+        augment.mosaic=0
+    .venv/bin/python benchmarks/study.py study=alone seeds=3 config=small-data data=scenes/ train=train val=val
 
+With ``config=small-data`` every picture of a step trains every task, so that a task alone sees as many as together.
 A study is a row of :data:`STUDIES`; keys that are not of this program go to every ``yolor-mtl train``. A run that has
 ended is not run again and one that was stopped goes on, so the same command finishes what an earlier one began.
 """
@@ -22,8 +25,18 @@ from rich.table import Table
 
 from yolor_mtl.config import fill, parse_assignments
 from yolor_mtl.ops.device import choose_device, half_pays
+from yolor_mtl.ops.files import write_text
 
-STUDIES: Mapping[str, Mapping[str, tuple[str, ...]]] = {"precision": {"fp32": ("half=false",), "bf16": ("half=true",)}}
+STUDIES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "precision": {"fp32": ("half=false",), "bf16": ("half=true",)},
+    "alone": {
+        "together": (),
+        "boxes": ("tasks=[detection]",),
+        "masks": ("tasks=[instance]",),
+        "map": ("tasks=[semantic]",),
+        "captions": ("tasks=[captioning]",),
+    },
+}
 """Study -> condition -> what ``train`` is told for it."""
 
 SHOWN = ("box/AP", "box/AP50", "mask/AP", "semantic/mIoU", "panoptic/PQ", "caption/BLEU-4", "caption/CIDEr")
@@ -68,6 +81,27 @@ def finished(folder: Path, told: list[str]) -> dict[str, float]:
     return found
 
 
+def _cell(scores: np.ndarray | None) -> str:
+    return "" if scores is None else f"{scores.mean():.3f} ({', '.join(f'{score:.3f}' for score in scores)})"
+
+
+def _compared(values: Mapping[str, np.ndarray]) -> tuple[str, str]:
+    """The greatest difference between two conditions' means, and between two seeds of one condition."""
+    means = [float(each.mean()) for each in values.values()]
+    spread = max(float(np.ptp(each)) for each in values.values())
+    return f"{max(means) - min(means):.3f}", f"{spread:.3f}"
+
+
+def check_keys(root: Path, passed: list[str]) -> None:
+    """Refuses to go on with runs that were told something else; the first call keeps what it was told."""
+    kept, told = root / "keys.json", sorted(passed)
+    if not kept.is_file() and not any(root.glob("*/config.yaml")):
+        write_text(kept, json.dumps(told))
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else "other keys"
+    if before != told:
+        sys.exit(f"{root}: its runs were told {before}, not {told}; take another out=, or the same keys")
+
+
 def main() -> None:
     own = {field.name for field in fields(StudyConfig)}
     words = sys.argv[1:]
@@ -77,20 +111,23 @@ def main() -> None:
     if config.study not in STUDIES or config.seeds < 1:
         sys.exit(f"study={config.study} seeds={config.seeds}: there are {', '.join(STUDIES)}, with one seed or more")
     root = Path(config.out or f"runs/study-{config.study}")
+    check_keys(root, passed)
     found = {
         condition: [
             finished(root / f"{condition}-{seed}", [*passed, *told, f"seed={seed}"]) for seed in range(config.seeds)
         ]
         for condition, told in STUDIES[config.study].items()
     }
-    shown = [name for name in SHOWN if all(name in scores for runs in found.values() for scores in runs)]
     table = Table("", *found, "difference", "between seeds", title=f"{config.study}: mean of {config.seeds} seeds")
-    for name in shown:
-        values = {condition: np.array([scores[name] for scores in runs]) for condition, runs in found.items()}
-        means = [float(each.mean()) for each in values.values()]
-        spread = max(float(np.ptp(each)) for each in values.values())
-        cells = [f"{each.mean():.3f} ({', '.join(f'{value:.3f}' for value in each)})" for each in values.values()]
-        table.add_row(name, *cells, f"{max(means) - min(means):.3f}", f"{spread:.3f}")
+    for name in SHOWN:
+        # A condition that trains some tasks only has their scores only.
+        values = {
+            condition: np.array([scores[name] for scores in runs])
+            for condition, runs in found.items()
+            if all(name in scores for scores in runs)
+        }
+        if values:
+            table.add_row(name, *(_cell(values.get(condition)) for condition in found), *_compared(values))
     Console(width=140).print(table)
 
 
