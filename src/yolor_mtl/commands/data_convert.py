@@ -56,7 +56,8 @@ def convert(words: Sequence[str], console: Console) -> int:
     total = sum(len(open_coco(layout.source, [split])) for split in layout.splits)
     with counting(quiet, "packing pictures", total) as progress:
         line = progress.task_ids[0]
-        packed = write_shards(layout, out, config.shard_mb * 10**6, lambda done: progress.advance(line, done))
+        size = config.shard_mb * 10**6
+        packed = write_shards(layout, out, size, lambda done: progress.advance(line, done), cache=True)
     if config.json:
         console.print_json(data={split: asdict(each) for split, each in packed.items()})
     else:

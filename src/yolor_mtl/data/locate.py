@@ -326,12 +326,13 @@ def _addressed(path: Path, told: object, splits: Mapping[str, SplitFiles]) -> Ma
     keys = fill(ShardKeys, told, where=f"{path}: shards")
     if not keys.url:
         raise UserError(f"{path}: shards: url is missing, the address of the folder that holds SPLIT/000000.tar")
-    url = keys.url.rstrip("/")
-    return {
-        name: replace(files, shards=replace(files.shards, url=f"{url}/{files.name}", cache=keys.cache,
-                                            cache_gb=keys.cache_gb)) if files.shards else files
-        for name, files in splits.items()
-    }  # fmt: skip
+    return {name: _fetched(files, keys) if files.shards else files for name, files in splits.items()}
+
+
+def _fetched(files: SplitFiles, keys: ShardKeys) -> SplitFiles:
+    assert files.shards is not None
+    url = f"{keys.url.rstrip('/')}/{files.name}"
+    return replace(files, shards=replace(files.shards, url=url, cache=keys.cache, cache_gb=keys.cache_gb))
 
 
 def _text_layout(

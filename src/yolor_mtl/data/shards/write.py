@@ -7,6 +7,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,7 +46,12 @@ class Packed:
 
 
 def write_shards(
-    layout: Layout, out: Path, size: int, progress: Callable[[int], object] = lambda pictures: None
+    layout: Layout,
+    out: Path,
+    size: int,
+    progress: Callable[[int], object] = lambda pictures: None,
+    *,
+    cache: bool = False,
 ) -> dict[str, Packed]:
     """Writes a packed copy of a data set: its annotation files as they are, and everything else in shards.
 
@@ -56,6 +62,7 @@ def write_shards(
         out: a folder that is not there yet, or is empty.
         size: bytes after which a shard is full.
         progress: called with the pictures that were packed since the last call.
+        cache: see :func:`open_coco`.
 
     Returns:
         What became of each split.
@@ -66,29 +73,27 @@ def write_shards(
     """
     need("shards", "webdataset")
     _check(layout, out)
-    made_here = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    try:
+    with ExitStack() as undo:
+        if not out.exists():
+            out.mkdir(parents=True)
+            undo.callback(shutil.rmtree, out)
         # Inside of it: what lies beside it may be another disk.
         with tempfile.TemporaryDirectory(dir=out, prefix=".packing-") as name:
             made = Path(name)
-            packed = {split: _pack(layout, split, made, size, progress) for split in layout.splits}
+            packed = {split: _pack(layout, split, made, size, progress, cache) for split in layout.splits}
             if not any(each.files for each in packed.values()):
                 raise UserError(f"{layout.source}: none of its pictures can be read")
             # Without annotations it is no data set yet.
             for part in ("shards", "annotations"):
                 (made / part).rename(out / part)
-    except BaseException:
-        if made_here:
-            shutil.rmtree(out, ignore_errors=True)
-        raise
+        undo.pop_all()
     return packed
 
 
-def _pack(layout: Layout, split: str, made: Path, size: int, progress: Callable[[int], object]) -> Packed:
+def _pack(layout: Layout, split: str, made: Path, size: int, progress: Callable[[int], object], cache: bool) -> Packed:
     """One split; one without a single readable picture is left out."""
     files = layout.splits[split]
-    data = open_coco(layout.source, [split], cache=False)
+    data = open_coco(layout.source, [split], cache=cache)
     packed = _write_split(data, files, made / "shards" / split, size, progress)
     if packed.files:
         (made / "annotations").mkdir(exist_ok=True)
