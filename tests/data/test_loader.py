@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,7 +31,7 @@ from yolor_mtl.data.loader import (
     TrainingSet,
     collate_evaluation,
     evaluation_loader,
-    leave_signals_to_the_parent,
+    live_and_die_with_the_parent,
     load_sample,
     training_loader,
     view_pools,
@@ -374,7 +376,7 @@ def test_a_loading_process_that_waits_ends_when_it_is_told_twice() -> None:
     ready = context.Event()
 
     def wait() -> None:
-        leave_signals_to_the_parent(0)
+        live_and_die_with_the_parent(0)
         ready.set()
         time.sleep(60)
 
@@ -387,3 +389,26 @@ def test_a_loading_process_that_waits_ends_when_it_is_told_twice() -> None:
     process.terminate()
     process.join(30)
     assert process.exitcode == 128 + signal.SIGTERM
+
+
+ORPHANED = """
+import os, sys, time
+from torch.utils.data import DataLoader
+from yolor_mtl.data.loader import live_and_die_with_the_parent
+
+large = [bytes(1 << 20)] * 4  # more than a pipe holds
+batches = iter(DataLoader(large, num_workers=1, collate_fn=list, worker_init_fn=live_and_die_with_the_parent))
+print("loading", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_loading_process_does_not_outlive_a_killed_parent() -> None:
+    """It waits for its batch to be taken, and torch's own look at the parent comes before that."""
+    parent = subprocess.Popen([sys.executable, "-c", ORPHANED], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "loading\n"
+    time.sleep(1)
+    parent.kill()
+    # The loading process has the same output, which ends with the last that holds it.
+    assert parent.communicate(timeout=60)[0] == ""

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from yolor_mtl.training.checkpoint import LAST, PREVIOUS, flaw
 from yolor_mtl.training.history import read_rows
 
-KEYS: dict[str, Any] = {"seed": 3, "save_every": 1e-6, "samples": 1, "plots": 0, "val_batches": 1}
-"""A state after every step, four an epoch."""
+KEYS: dict[str, Any] = {"seed": 3, "save_every": 1e-6, "samples": 1, "plots": 0, "val_batches": 1, "workers": 1}
+"""A state after every step, four an epoch; a process that loads, and must not outlive the one that is killed."""
 
 TASKS = ["semantic", "captioning"]
 """One of each view; they are the quickest to score."""
@@ -96,7 +96,8 @@ def test_case_08_a_killed_run_goes_on_as_if_nothing_had_been(scenes: Path, tmp_p
             time.sleep(moments.uniform(0, 0.2))
         finally:
             process.kill()
-            _, errors = process.communicate()
+            # The loading process has the same output, which ends with the last that holds it.
+            _, errors = process.communicate(timeout=PATIENCE)
         for name in (LAST, PREVIOUS):
             assert flaw(out / name) in (None, "there is no such file")
         if process.returncode != -signal.SIGKILL:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +27,9 @@ from yolor_mtl.records import Annotations, Batch, PackedError, Sample, View
 
 ATTEMPTS = 8
 """Other pictures that are tried in place of one that cannot be read."""
+
+ORPHAN_SECONDS = 1.0
+"""How often a loading process looks whether its parent is still there."""
 
 Failure = tuple[str, str]
 """Path of a picture and why it could not be read."""
@@ -180,11 +186,12 @@ class Collate:
         return replace(batch, failures=failures)
 
 
-def leave_signals_to_the_parent(worker: int) -> None:
-    """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it.
+def live_and_die_with_the_parent(worker: int) -> None:
+    """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it, or is gone.
 
     The parent asks by a flag, which one that waits for a disk or a server does not see, and then by SIGTERM: so the
-    first may be the scheduler's, and the next one ends it.
+    first may be the scheduler's, and the next one ends it. A parent that was killed cannot ask, and a process that
+    waits until its batch is taken would wait for ever.
     """
     told = 0
 
@@ -196,6 +203,15 @@ def leave_signals_to_the_parent(worker: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, once_more)
+    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_parent(first: int) -> None:
+    parent = multiprocessing.parent_process()
+    # Both questions: a parent that was gone before the first was asked, and one whose end of a pipe others hold open.
+    while os.getppid() == first and (parent is None or parent.is_alive()):
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(1)
 
 
 def training_loader(
@@ -208,7 +224,7 @@ def training_loader(
         collate_fn=Collate(data.labels),
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=leave_signals_to_the_parent,
+        worker_init_fn=live_and_die_with_the_parent,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
     )
@@ -261,5 +277,5 @@ def evaluation_loader(
         sampler=range(rank, len(data), world),
         collate_fn=collate_evaluation,
         num_workers=workers,
-        worker_init_fn=leave_signals_to_the_parent,
+        worker_init_fn=live_and_die_with_the_parent,
     )

@@ -19,7 +19,7 @@ from yolor_mtl.data.augment import weak
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.data.image import UnreadableImageError
 from yolor_mtl.data.labels import Labels, trainable
-from yolor_mtl.data.loader import Collate, Entry, leave_signals_to_the_parent, load_sample
+from yolor_mtl.data.loader import Collate, Entry, live_and_die_with_the_parent, load_sample
 from yolor_mtl.data.pipeline import Pipeline
 from yolor_mtl.models.gelan import Gelan
 from yolor_mtl.models.network import Network
@@ -323,6 +323,6 @@ def still_batches(
         batch_size=batch,
         collate_fn=Collate(alike),
         num_workers=workers,
-        worker_init_fn=leave_signals_to_the_parent,
+        worker_init_fn=live_and_die_with_the_parent,
     )
     yield from loader
