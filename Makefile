@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 # Seconds of fuzzing for each parser: more than an hour for all of them.
 FUZZ ?= 300
 
-.PHONY: venv demo test torture lint docs bench constraints clean
+.PHONY: venv demo test gpu torture lint docs bench constraints clean
 
 venv: $(VENV)/.ready
 
@@ -30,6 +30,10 @@ APART := tests/serve tests/commands/test_serve.py tests/commands/test_export.py 
 test: venv
 	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --durations=25 $(addprefix --ignore=,$(APART))
 	$(BIN)/python -m pytest -n auto --max-worker-restart=0 --durations=25 --dist loadfile $(APART)
+
+# On a machine with an NVIDIA GPU; elsewhere these are skipped.
+gpu: venv
+	$(BIN)/python -m pytest tests/gpu
 
 torture: venv
 	$(BIN)/python -m pytest -m torture

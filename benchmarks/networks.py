@@ -1,7 +1,7 @@
 """What a forward pass costs: beside the machine's own speed, beside detection alone, and in memory.
 
     make bench
-    .venv/bin/python benchmarks/networks.py rounds=20 compiled=true
+    .venv/bin/python benchmarks/networks.py rounds=20 compiled=true openvino=true
 
 One picture of 640 x 640 pixels, networks in their inference form, weights untrained. The bars:
 
@@ -22,6 +22,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,7 +50,13 @@ GEMM = 2048
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-FLOOR_LIMITS = {("fp32", "fused"): 1.25, ("bf16", "fused"): 2.0, ("bf16", "eager"): 2.4, ("bf16", "compiled"): 2.0}
+FLOOR_LIMITS = {
+    ("fp32", "fused"): 1.25,
+    ("bf16", "fused"): 2.0,
+    ("bf16", "eager"): 2.4,
+    ("bf16", "compiled"): 2.0,
+    ("bf16", "openvino"): 1.85,
+}
 """Of those forms that have one."""
 
 TASK_LIMITS = {("paper", "fp32"): 1.5, ("paper", "bf16"): 1.7, ("nano", "fp32"): 1.8, ("nano", "bf16"): 1.8}
@@ -58,11 +65,15 @@ MEMORY_LIMIT = 1.2 * 2**30
 
 @dataclass
 class BenchConfig:
-    """Keys of this benchmark; ``compiled`` adds the compiled network, ``memory`` is for the fresh process alone."""
+    """Keys of this benchmark; ``compiled`` and ``openvino`` add the network compiled and exported; ``tasks`` and
+    ``weigh`` leave out their parts; ``memory`` is for the fresh process alone."""
 
     network: str = "gelan-c-pan"
     rounds: int = 12
     compiled: bool = False
+    openvino: bool = False
+    tasks: bool = True
+    weigh: bool = True
     memory: str = ""
 
 
@@ -143,6 +154,8 @@ def over_the_floor(config: BenchConfig, table: Table) -> None:
         if config.compiled:
             network = torch.compile(inference_model(config.network, dtype).network)
             actions[f"{name} compiled"] = partial(network, images)
+    if config.openvino:
+        actions |= exported(config.network, images)
     found = least(actions, config.rounds)
     for name, milliseconds in found.items():
         kind, form = name.split()
@@ -151,6 +164,21 @@ def over_the_floor(config: BenchConfig, table: Table) -> None:
             floor = operations / (2 * GEMM**3) * product
             what = f"{config.network} {name} over {operations / 1e9:.1f} GFLOP of products"
             add(table, what, milliseconds, floor, FLOOR_LIMITS.get((kind, form)))
+
+
+def exported(name: str, images: Tensor) -> dict[str, Callable[[], Any]]:
+    """The network as OpenVINO runs it, in each precision."""
+    # Not where torch alone is timed: OpenVINO brings threads of its own.
+    from yolor_mtl.inference.exported import load_exported
+    from yolor_mtl.inference.exporter import write_graphs
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_graphs(inference_model(name), Path(folder), "openvino", SIDE, "auto", lambda said: None)
+        graphs = load_exported(Path(folder))
+        # Compiled graphs need their files no more.
+        return {
+            f"{kind} openvino": partial(graphs.runtime("cpu", str(kind == "bf16").lower()), images) for kind in DTYPES
+        }
 
 
 def beside_detection(config: BenchConfig, table: Table) -> None:
@@ -212,9 +240,12 @@ def main() -> None:
         title=f"one picture of {SIDE} x {SIDE}, {torch.get_num_threads()} threads, load {load:.1f} before this",
     )
     over_the_floor(config, table)
-    table.add_section()
-    beside_detection(config, table)
+    if config.tasks:
+        table.add_section()
+        beside_detection(config, table)
     console.print(table)
+    if not config.weigh:
+        return
     grown = memory_of("paper") - memory_of_torch()
     mark = "" if grown <= MEMORY_LIMIT else " missed"
     console.print(f"memory of one forward of paper: {grown / 2**30:.2f} GB, limit {MEMORY_LIMIT / 2**30:.1f} GB{mark}")

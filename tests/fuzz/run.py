@@ -7,10 +7,12 @@ tries it from then on.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -29,38 +31,42 @@ def one(name: str, words: list[str]) -> None:
     atheris.Fuzz()
 
 
-def main() -> int:
-    """All targets one after the other; how many inputs each has had, and how many found something."""
+def fuzzed(name: str, seconds: int) -> tuple[int, str]:
+    """Fuzzes a target in a process of its own: how many inputs it has had, and what it said where one was found."""
     from seeds import seeds
+
+    corpus = ROOT / "build" / "fuzz" / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(seeds(Path(folder))[name]):
+            (corpus / f"seed-{number}").write_bytes(data)
+    prefix = HERE / "found" / f"{name}-"
+    prefix.parent.mkdir(exist_ok=True)
+    limits = [f"-max_total_time={seconds}", f"-timeout={SLOW}", "-rss_limit_mb=4096", "-print_final_stats=1"]
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", name, *limits, f"-artifact_prefix={prefix}", str(corpus)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
+    number = int(told[1]) if told else 0
+    found = done.stderr[-3000:] or "ended without a word" if done.returncode else ""
+    print(f"{name}: {number:,} inputs in {seconds} s, {'FAILED' if found else 'nothing found'}", flush=True)
+    return number, found
+
+
+def main() -> int:
+    """All targets, as many at once as there are cores; how many inputs each has had, and how many found something."""
     from targets import TARGETS
 
     seconds, names = int(sys.argv[1]), sys.argv[2:] or list(TARGETS)
-    found, runs = 0, 0
-    for name in names:
-        corpus = ROOT / "build" / "fuzz" / name
-        corpus.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            for number, data in enumerate(seeds(Path(folder))[name]):
-                (corpus / f"seed-{number}").write_bytes(data)
-        prefix = HERE / "found" / f"{name}-"
-        prefix.parent.mkdir(exist_ok=True)
-        limits = [f"-max_total_time={seconds}", f"-timeout={SLOW}", "-rss_limit_mb=4096", "-print_final_stats=1"]
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", name, *limits, f"-artifact_prefix={prefix}", str(corpus)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        told = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
-        number = int(told[1]) if told else 0
-        runs += number
-        found += done.returncode != 0
-        print(
-            f"{name}: {number:,} inputs in {seconds} s, {'FAILED' if done.returncode else 'nothing found'}", flush=True
-        )
-        if done.returncode:
-            print(done.stderr[-3000:])
-    print(f"{runs:,} inputs in {seconds * len(names)} s; {found} of {len(names)} targets found something")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        told = list(pool.map(fuzzed, names, [seconds] * len(names)))
+    found = [said for _, said in told if said]
+    print("\n".join(found))
+    runs = sum(number for number, _ in told)
+    print(f"{runs:,} inputs in {seconds * len(names)} s; {len(found)} of {len(names)} targets found something")
     return 1 if found else 0
 
 

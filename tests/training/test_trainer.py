@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from yolor_mtl.config import fill, read_yaml
+from yolor_mtl.inference.model import load_weights
 from yolor_mtl.records import UserError
 from yolor_mtl.training.callbacks import Recorder
 from yolor_mtl.training.checkpoint import LAST, PREVIOUS, States
@@ -266,6 +267,17 @@ def test_states_inside_an_epoch(scenes: Path, tmp_path: Path, monkeypatch: pytes
     saved.clear()
     runs.run_training(scenes, tmp_path / "other", save_every=0, **keys)
     assert saved == [3, 6]
+
+
+def test_the_weights_of_every_second_epoch_are_kept(scenes: Path, tmp_path: Path) -> None:
+    out = runs.run_training(scenes, tmp_path / "run", tasks=["semantic"], epochs=5, keep_every=2, val_batches=1).out
+    kept = sorted(path.name for path in out.glob("epoch-*"))
+    assert kept == ["epoch-0002.safetensors", "epoch-0004.safetensors"]
+    fitness = {int(row["epoch"]): row["fitness"] for row in read_rows(out / "metrics.csv")}
+    for name, epoch in zip(kept, (2, 4), strict=True):
+        with safe_open(out / name, framework="pt") as file:
+            assert float(file.metadata()["fitness"]) == pytest.approx(fitness[epoch], abs=1e-5)
+        assert load_weights(str(out / name), [])
 
 
 def test_time_ends_it_with_a_validation(scenes: Path, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ class Collate:
 
 
 def live_and_die_with_the_parent(worker: int) -> None:
-    """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it, or is gone.
+    """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it or is gone.
 
     The parent asks by a flag, which one that waits for a disk or a server does not see, and then by SIGTERM: so the
     first may be the scheduler's, and the next one ends it. A parent that was killed cannot ask, and a process that

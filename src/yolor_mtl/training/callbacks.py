@@ -22,6 +22,9 @@ from yolor_mtl.training.checkpoint import States
 from yolor_mtl.training.history import Row, Table
 from yolor_mtl.training.module import DivergedError, JointStep
 
+BEST, KEPT = "best.safetensors", "epoch-{:04d}.safetensors"
+"""Weights in a run's folder: the best ones, and those of an epoch."""
+
 
 class StoppedError(BaseException):
     """A signal ends the training. Not an ``Exception``, so that nothing on the way takes it for a failure."""
@@ -52,6 +55,7 @@ class Recorder(Callback):
         average: the averaged weights, which are those that were validated.
         resumed: the state of an earlier run to go on from, with its records.
         save_every: minutes between two states inside an epoch; 0 for none.
+        keep_every: epochs between two weights that are kept beside the best ones; 0 for none.
         interval: steps between two rows of ``losses.csv``.
     """
 
@@ -63,10 +67,11 @@ class Recorder(Callback):
         average: MovingAverage | None,
         resumed: Path | None = None,
         save_every: float = 0.0,
+        keep_every: int = 0,
         interval: int = 5,
     ) -> None:
         self.model, self.out, self.metadata, self.average, self.interval = model, out, metadata, average, interval
-        self.states, self.save_every = States(out, resumed), save_every
+        self.states, self.save_every, self.keep_every = States(out, resumed), save_every, keep_every
         self.losses = Table(out / "losses.csv", resumed is not None)
         self.metrics = Table(out / "metrics.csv", resumed is not None)
         self.best = max((row["fitness"] for row in self.metrics.rows if "fitness" in row), default=-1.0)
@@ -145,13 +150,16 @@ class Recorder(Callback):
         clock = {"seconds": round(pl_module.plan.elapsed, 2)}
         self.metrics.add({**moment, **clock, **scores, **means, **pl_module.balance_weights()})
         self.write()
-        fitness = scores.get("fitness", 0.0)
-        if fitness > self.best or not (self.out / "best.safetensors").is_file():
+        fitness, epoch = scores.get("fitness", 0.0), moment["epoch"]
+        names = [KEPT.format(epoch)] if self.keep_every and epoch % self.keep_every == 0 else []
+        if fitness > self.best or not (self.out / BEST).is_file():
             self.best = max(fitness, self.best)
-            weights = pl_module.state_dict() if self.average is None else self.average.averaged_state()
-            inside = "network."  # the balance of the tasks is training's own
-            state = {name.removeprefix(inside): tensor for name, tensor in weights.items() if name.startswith(inside)}
-            save_model(self.model, self.out / "best.safetensors", state, {**self.metadata, "fitness": f"{fitness:.6f}"})
+            names.append(BEST)
+        weights = pl_module.state_dict() if self.average is None else self.average.averaged_state()
+        inside = "network."  # the balance of the tasks is training's own
+        state = {name.removeprefix(inside): tensor for name, tensor in weights.items() if name.startswith(inside)}
+        for name in names:
+            save_model(self.model, self.out / name, state, {**self.metadata, "fitness": f"{fitness:.6f}"})
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The last state, after every epoch.

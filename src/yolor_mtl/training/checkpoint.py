@@ -23,8 +23,9 @@ NEXT = "next.ckpt"
 
 LEFTOVERS = (
     NEXT,
-    *(f".{stem}-????????{ending}" for stem, ending in (("next", ".ckpt"), ("best", ".safetensors"))),
-    *(f".{stem}-????????{ending}" for stem, ending in (("metrics", ".csv"), ("losses", ".csv"), ("config", ".yaml"))),
+    *(f".{stem}-????????{ending}" for stem, ending in (("next", ".ckpt"), ("metrics", ".csv"), ("losses", ".csv"))),
+    *(f".{stem}-????????.safetensors" for stem in ("best", "epoch-????")),
+    ".config-????????.yaml",
     ".features-????????.bin",
 )
 """What a process that is killed while it writes leaves in a run's folder."""

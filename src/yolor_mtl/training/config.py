@@ -85,6 +85,8 @@ class TrainConfig:
         unreadable: greatest share of the pictures that may prove unreadable before the training stops, with its state
             kept; ten always may.
         save_every: minutes between two saved states inside an epoch; 0 for states at the ends of epochs only.
+        keep_every: epochs between two weights that are kept as ``epoch-0010.safetensors`` and so on, where the epoch
+            is validated; 0 keeps the best ones alone.
         samples: validation pictures that are drawn with the answers after every validation; 0 for none.
         plots: pictures in the report.
         beside: other weights to score and show beside the trained ones in the report, such as ``scenes-nano``.
@@ -133,6 +135,7 @@ class TrainConfig:
     val_every: int = 1
     unreadable: float = 0.1
     save_every: float = 10.0
+    keep_every: int = 0
     samples: int = 4
     plots: int = 12
     beside: str = ""
@@ -182,7 +185,7 @@ def _check(config: TrainConfig) -> None:
         "minutes": 0,
     }
     least |= dict.fromkeys(("seed", "plots", "weight_decay", "text_lr", "final_lr", "warmup", "clip", "ema_ramp"), 0)
-    least |= dict.fromkeys(("save_every", "samples", "unreadable"), 0)
+    least |= dict.fromkeys(("save_every", "keep_every", "samples", "unreadable"), 0)
     for key, value in least.items():
         if getattr(config, key) < value:
             raise UserError(f"{key}={getattr(config, key)} is below the least, {value}")

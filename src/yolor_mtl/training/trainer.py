@@ -137,7 +137,15 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
         if task.study is not None:
             task.study(data.caption_groups())
     average = MovingAverage(config.ema, config.ema_ramp) if config.ema else None
-    recorder = Recorder(model, out, {"data": str(config.data)}, average, checkpoint, config.save_every)
+    recorder = Recorder(
+        model,
+        out,
+        {"data": str(config.data)},
+        average,
+        checkpoint,
+        save_every=config.save_every,
+        keep_every=config.keep_every,
+    )
     stopper = Stopper(recorder.save_state, max(UNREADABLE, config.unreadable * (len(data) + len(held_out))))
     # The average first: a state that is saved after a step holds that step's.
     callbacks = [recorder, Samples(out, config.samples), stopper, TrainingBar(console)]
