@@ -243,7 +243,7 @@ class Sample:
     Attributes:
         image: (3, H, W) uint8.
         view: the augmentation it goes through.
-        objects: columns of N rows each; ``None`` where the image is not labelled for objects.
+        objects: columns of N rows each, tensors or masks as crops; ``None`` where the objects are not labelled.
         maps: per-pixel labels by name, each (L, H, W); an absent name means not labelled.
         texts: texts by name; an absent name means not labelled.
         frame: how the picture sits in the model's frame; ``None`` after augmentation that has no inverse.
@@ -252,7 +252,7 @@ class Sample:
 
     image: tv_tensors.Image
     view: View
-    objects: dict[str, Tensor] | None = None
+    objects: dict[str, Any] | None = None
     maps: dict[str, tv_tensors.Mask] = field(default_factory=dict)
     texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     frame: Frame | None = None

@@ -264,6 +264,7 @@ LABELS: Mapping[str, Broken] = {
     "polygon with NaN": label("polygon-not-finite", "refused", "NaN", segmentation=[[1, 1, 5, 1, 5, float("nan")]]),
     "polygon crosses itself": label("polygon-crosses", "used", segmentation=BOWTIE),
     "polygon outside": label("polygon-outside", "used", segmentation=[[1, 1, 50, 1, 50, 20, 1, 20]]),
+    "polygon far outside": label("polygon-outside", "used", segmentation=[[1, 1, 1e9, 1, 1e9, 20, 1, 20]]),
     "polygon without area": label("mask-empty", "used", segmentation=[[1, 1, 5, 1, 9, 1]]),
     "segmentation is text": label("segmentation-type", "refused", segmentation="mask"),
     "RLE of another size": coded("rle-size", size=[WIDTH, HEIGHT]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torchvision import tv_tensors
 
 from yolor_mtl.data.augment import OPERATIONS, AugmentConfig, weak
 from yolor_mtl.data.pipeline import Pipeline
+from yolor_mtl.data.transforms import with_planes
+from yolor_mtl.ops.crops import MaskCrops
 from yolor_mtl.records import Sample
 
 SIZE = (64, 96)
@@ -84,3 +87,34 @@ def test_a_picture_without_partners_is_mixed_with_itself() -> None:
     found = Pipeline(config, SIZE)(drawn((40, 60), (10, 5, 40, 30)), lambda: None, False, np.random.default_rng(0))
     assert found.objects is not None
     assert set(found.objects["classes"].tolist()) == {0}
+
+
+def _as_crops(sample: Sample) -> Sample:
+    """The sample with its masks kept as rectangles."""
+    table = dict(sample.objects or {})
+    planes = table["masks"].as_subclass(torch.Tensor).numpy()
+    left, top, right, bottom = table["boxes"][0].int().tolist()
+    crops = [((top, left), plane[top:bottom, left:right]) for plane in planes]
+    return replace(sample, objects={**table, "masks": MaskCrops.of(planes.shape[1:], crops)})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    strengths=st.fixed_dictionaries(
+        {name: st.sampled_from([0.0, 0.0, 0.9]) for name in OPERATIONS if name not in ("hue", "rotate", "shear")}
+    ),
+    turned=st.sampled_from([0.0, 0.0, 30.0]),
+    seed=st.integers(0, 2**32),
+)
+def test_masks_as_rectangles_go_where_planes_go(strengths: dict[str, float], turned: float, seed: int) -> None:
+    pipeline = Pipeline(AugmentConfig(**strengths, rotate=turned, hue=0), SIZE)
+    first, partners = drawn((40, 60), (10, 5, 40, 30)), _partner()
+    planes = pipeline(first, partners, False, np.random.default_rng(seed))
+    partners = _partner()
+    crops = pipeline(_as_crops(first), lambda: _as_crops(partners()), False, np.random.default_rng(seed))
+    assert planes.objects is not None
+    assert crops.objects is not None
+    wanted, found = planes.objects, with_planes(crops.objects)
+    assert wanted.keys() == found.keys()
+    for name, column in wanted.items():
+        assert torch.equal(column.as_subclass(torch.Tensor), found[name].as_subclass(torch.Tensor)), name

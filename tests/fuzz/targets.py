@@ -74,10 +74,7 @@ def polygons(data: bytes) -> None:
     """A polygon of any numbers."""
     values = list(struct.unpack(f"<{len(data) // 4}f", data[: len(data) // 4 * 4]))
     half = len(values) // 4 * 2
-    parts = [
-        [value if np.isfinite(value) and abs(value) < 1e4 else 0.0 for value in part]
-        for part in (values[:half], values[half:])
-    ]
+    parts = [[value if np.isfinite(value) else 0.0 for value in part] for part in (values[:half], values[half:])]
     try:
         segmentation_to_rle(parts, 30, 40)
     except ValueError:

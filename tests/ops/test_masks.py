@@ -181,3 +181,9 @@ def test_large_crops_take_little_memory() -> None:
     tracemalloc.stop()
     assert len(packed) == 20
     assert kept < 20 * 3000 * 4000 / 50
+
+
+@pytest.mark.parametrize("far", [1e8, 1e12, 1e300])
+def test_a_point_far_away_takes_no_memory(far: float) -> None:
+    found = decode_segmentation([[2.0, 3.0, far, 3.0, far, 8.0, 2.0, 8.0]], 10, 12)
+    assert np.array_equal(found, np.pad(np.ones((5, 10), np.uint8), ((3, 2), (2, 0))))

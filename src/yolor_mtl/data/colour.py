@@ -12,6 +12,9 @@ from torchvision.transforms.v2 import functional as F
 
 from yolor_mtl.data.augment import AugmentConfig
 
+ROWS = 40
+"""Rows of pixels whose colours are worked out at once."""
+
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
 """RGB to luma and two axes of colour (NTSC)."""
 
@@ -39,8 +42,12 @@ def recolour(image: Tensor, config: AugmentConfig, rng: np.random.Generator) -> 
     hue, saturation, brightness = rng.uniform(-1, 1, 3) * (config.hue, config.saturation, config.brightness)
     if hue or saturation or brightness:
         matrix = colour_matrix(float(hue), 1 + float(saturation), 1 + float(brightness))
-        changed = matrix @ image.as_subclass(Tensor).flatten(1).float()
-        image = tv_tensors.Image(changed.round_().clamp_(0, 255).to(torch.uint8).view_as(image))
+        pixels = image.as_subclass(Tensor)
+        changed = torch.empty_like(pixels)
+        # Some rows at a time: float copies of a whole picture do not stay near the processor.
+        for before, after in zip(pixels.split(ROWS, dim=1), changed.split(ROWS, dim=1), strict=True):
+            after.copy_((matrix @ before.flatten(1).float()).round_().clamp_(0, 255).view_as(before))
+        image = tv_tensors.Image(changed)
     if config.grey and rng.random() < config.grey:
         image = F.rgb_to_grayscale(image, num_output_channels=3)
     if config.blur and rng.random() < config.blur:

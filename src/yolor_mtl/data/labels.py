@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -16,12 +16,12 @@ class Columns:
     """What a task loads from the raw labels of one image, before any geometry.
 
     Attributes:
-        objects: columns of the object table, N rows each; ``None`` where the task adds none.
+        objects: columns of the object table, N rows each, tensors or masks as crops; ``None`` where the task adds none.
         maps: per-pixel labels, each (L, H, W).
         texts: texts.
     """
 
-    objects: dict[str, Tensor] | None = None
+    objects: dict[str, Any] | None = None
     maps: dict[str, Tensor] = field(default_factory=dict)
     texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

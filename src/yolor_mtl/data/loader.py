@@ -71,7 +71,7 @@ def load_sample(
     """
     annotations = trainable(annotations)
     sample = Sample(image=read(annotations), view=view)
-    objects: dict[str, torch.Tensor] | None = None
+    objects: dict[str, Any] | None = None
     for task in labels.values():
         if task.view != view or not task.labelled(annotations):
             continue

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
-from yolor_mtl.data.transforms import assemble, covered, join_tables, mirror, random_cut, select_rows, whole_cut
+from yolor_mtl.data.transforms import (
+    assemble,
+    covered,
+    join_tables,
+    mirror,
+    random_cut,
+    select_rows,
+    whole_cut,
+    with_planes,
+)
 from yolor_mtl.ops.frame import GREY
 from yolor_mtl.records import IGNORE, Sample
 
@@ -100,7 +109,7 @@ def copy_paste(first: Sample, second: Sample, rng: np.random.Generator) -> Sampl
         rng: which things, and whether the second is mirrored.
     """
     source = mirror(second) if rng.random() < 0.5 else second
-    table = source.objects
+    table = source.objects and with_planes(source.objects)
     if first.objects is None or table is None or "masks" not in table or "boxes" not in table:
         return first
     free = table["has_mask"] & table["masks"].as_subclass(Tensor).bool().flatten(1).any(1) & ~table["crowd"]

@@ -1,9 +1,10 @@
-"""Geometry of samples. Everything dispatches on tv_tensors' types: boxes and masks move together."""
+"""Geometry of samples. It dispatches on types, tv_tensors' and our own of masks: boxes and masks move together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torchvision.transforms.v2 import functional as F
 
 from yolor_mtl.data.sides import mirrored
 from yolor_mtl.ops.boxes import area
+from yolor_mtl.ops.crops import MaskCrops, join_crops
 from yolor_mtl.ops.frame import GREY, letterbox_frame
 from yolor_mtl.records import IGNORE, Sample
 
@@ -24,6 +26,16 @@ MIN_SIDE = 2.0
 
 MIN_SHARE = 0.1
 """Objects of which less than this share is left inside the picture are dropped."""
+
+
+SHAPES = (tv_tensors.TVTensor, MaskCrops)
+"""Types of what moves with the pixels."""
+
+Column = Any
+"""A column of an object table: a tensor, or masks as :class:`MaskCrops`."""
+
+Table = dict[str, Column]
+"""Object table: columns of N rows each."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +113,10 @@ def _cut(sample: Sample, cut: Cut) -> Sample:
     """The source rectangle of everything, resized to the target's size; objects that are left outside are dropped."""
     top, left, height, width = cut.source
 
-    def resized(value: Tensor) -> Tensor:
+    def resized(value: Column) -> Column:
         goal = list(cut.target[2:])
+        if isinstance(value, MaskCrops):
+            return value.resized(cut.source, cut.target[2:])
         if isinstance(value, tv_tensors.Mask):
             # Torchvision's own rule for masks rounds positions down: a shift by up to half a pixel against the picture.
             part = value.as_subclass(Tensor)[..., top : top + height, left : left + width]
@@ -135,14 +149,15 @@ def _window(value: Tensor, cut: Cut) -> Tensor:
     return value[..., top : top + height, left : left + width]
 
 
-def _placed(table: dict[str, Tensor] | None, cut: Cut, size: tuple[int, int]) -> dict[str, Tensor]:
+def _placed(table: Table | None, cut: Cut, size: tuple[int, int]) -> Table:
     """A table's geometry shifted from a cut's own rectangle into the frame."""
     top, left, height, width = cut.target
     padding = [left, top, size[1] - left - width, size[0] - top - height]
-    return {
-        name: F.pad(value, padding) if isinstance(value, tv_tensors.TVTensor) else value
-        for name, value in (table or {}).items()
-    }
+
+    def shifted(value: Column) -> Column:
+        return value.placed(top, left, size) if isinstance(value, MaskCrops) else F.pad(value, padding)
+
+    return {name: shifted(value) if isinstance(value, SHAPES) else value for name, value in (table or {}).items()}
 
 
 def _joined_map(name: str, cuts: list[tuple[Sample, Cut]], size: tuple[int, int]) -> tv_tensors.Mask:
@@ -154,37 +169,51 @@ def _joined_map(name: str, cuts: list[tuple[Sample, Cut]], size: tuple[int, int]
     return tv_tensors.Mask(joined)
 
 
-def map_sample(sample: Sample, function: Callable[[Tensor], Tensor]) -> Sample:
+def map_sample(sample: Sample, function: Callable[[Any], Any]) -> Sample:
     """The sample with ``function`` applied to its image, its per-pixel labels and the geometry of its objects."""
     objects = sample.objects and {
-        name: function(value) if isinstance(value, tv_tensors.TVTensor) else value
-        for name, value in sample.objects.items()
+        name: function(value) if isinstance(value, SHAPES) else value for name, value in sample.objects.items()
     }
     maps = {name: function(value) for name, value in sample.maps.items()}
     return replace(sample, image=function(sample.image), objects=objects, maps=maps)
 
 
-def select_rows(table: dict[str, Tensor], keep: Tensor) -> dict[str, Tensor]:
+def select_rows(table: Table, keep: Tensor) -> Table:
     """Rows of every column of an object table; ``keep`` is (N,) bool."""
-    return {name: _like(value, value.as_subclass(Tensor)[keep]) for name, value in table.items()}
+    return {
+        name: value.select(keep) if isinstance(value, MaskCrops) else _like(value, value.as_subclass(Tensor)[keep])
+        for name, value in table.items()
+    }
 
 
-def join_tables(tables: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+def join_tables(tables: list[Table]) -> Table:
     """The rows of all tables; a column that a table lacks is filled with zeros."""
-    joined: dict[str, Tensor] = {}
+    if any(isinstance(table.get("masks"), Tensor) for table in tables):
+        tables = [with_planes(table) for table in tables]
+    joined: Table = {}
     for name in dict.fromkeys(name for table in tables for name in table):
         model = next(table[name] for table in tables if name in table)
-        parts = [
+        if isinstance(model, MaskCrops):
+            parts = [table.get(name) or MaskCrops.absent(model.size, _rows(table)) for table in tables]
+            joined[name] = join_crops(parts)
+            continue
+        columns = [
             table[name].as_subclass(Tensor)
             if name in table
             else model.as_subclass(Tensor).new_zeros(_rows(table), *model.shape[1:])
             for table in tables
         ]
-        joined[name] = _like(model, torch.cat(parts))
+        joined[name] = _like(model, torch.cat(columns))
     return joined
 
 
-def _rows(table: dict[str, Tensor]) -> int:
+def with_planes(table: Table) -> Table:
+    """A table whose masks, where it has some, are whole planes, for what hides or turns pixels one by one."""
+    masks = table.get("masks")
+    return {**table, "masks": tv_tensors.Mask(masks.dense())} if isinstance(masks, MaskCrops) else table
+
+
+def _rows(table: Table) -> int:
     return len(next(iter(table.values())))
 
 
@@ -211,17 +240,17 @@ def turn(sample: Sample, angle: float, shear: tuple[float, float]) -> Sample:
     maps = {name: moved(value, IGNORE) for name, value in sample.maps.items()}
     objects = sample.objects and {
         name: moved(value, 0) if isinstance(value, tv_tensors.TVTensor) else value
-        for name, value in sample.objects.items()
+        for name, value in with_planes(sample.objects).items()
     }
     turned = replace(sample, image=moved(sample.image, GREY, smooth=True), maps=maps)
     return replace(turned, objects=objects and fitted(objects))
 
 
-def fitted(table: dict[str, Tensor], least: Tensor | None = None) -> dict[str, Tensor]:
+def fitted(table: Table, least: Tensor | None = None) -> Table:
     """Objects with a mask get the box of their mask; those of which too little is left go.
 
     Args:
-        table: the object table after geometry.
+        table: the object table after geometry, its masks as planes.
         least: (N,) pixels that an object with a mask must have; by default one.
     """
     if "boxes" not in table:
@@ -253,6 +282,7 @@ def covered(sample: Sample, cover: Tensor) -> Sample:
     table = sample.objects
     if table is None or "boxes" not in table or not len(table["boxes"]):
         return sample
+    table = with_planes(table)
     boxes = table["boxes"].as_subclass(Tensor)
     sums = pad_sides(cover.float().cumsum(0).cumsum(1), (1, 0, 1, 0))
     x1, y1, x2, y2 = boxes.round().long().unbind(1)
@@ -271,4 +301,8 @@ def covered(sample: Sample, cover: Tensor) -> Sample:
 def mirror(sample: Sample) -> Sample:
     """Left becomes right, in texts too."""
     texts = {name: tuple(mirrored(text) for text in group) for name, group in sample.texts.items()}
-    return replace(map_sample(sample, F.horizontal_flip), texts=texts)
+
+    def flipped(value: Column) -> Column:
+        return value.mirrored() if isinstance(value, MaskCrops) else F.horizontal_flip(value)
+
+    return replace(map_sample(sample, flipped), texts=texts)

@@ -26,6 +26,9 @@ class RleError(ValueError):
         self.kind = kind
 
 
+FAR = 1e5
+"""Pixels from a picture's corner beyond which no point of a polygon lies; no picture is as large."""
+
 _MAX_DIGITS = 7  # Of five bits: more than any image's pixels need.
 
 
@@ -88,12 +91,24 @@ def segmentation_to_rle(segmentation: Segmentation, height: int, width: int) -> 
         if isinstance(counts, list):
             return dict(coco_mask.frPyObjects(segmentation, height, width))
         return {"size": [height, width], "counts": counts.encode() if isinstance(counts, str) else counts}
-    parts = [part for part in segmentation if len(part) >= 6]
+    return dict(coco_mask.merge(coco_mask.frPyObjects(polygon_parts(segmentation), height, width)))
+
+
+def polygon_parts(polygons: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """The parts that have an inside, drawn by pycocotools without harm.
+
+    It walks along every line in steps of a fifth of a pixel and remembers each: a point that lies a thousand million
+    pixels away would take all memory and the process. So points end at :data:`FAR`.
+
+    Raises:
+        ValueError: there is none, or one has an odd number of coordinates.
+    """
+    parts = [part for part in polygons if len(part) >= 6]
     if not parts:
         raise ValueError("no polygon of three points or more")
     if any(len(part) % 2 for part in parts):
         raise ValueError("a polygon with an odd number of coordinates")
-    return dict(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
+    return [part if max(map(abs, part)) <= FAR else [min(max(x, -FAR), FAR) for x in part] for part in parts]
 
 
 def decode_segmentation(segmentation: Segmentation, height: int, width: int) -> np.ndarray:

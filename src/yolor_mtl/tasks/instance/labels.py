@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
 
 from yolor_mtl.data.labels import Columns
-from yolor_mtl.ops.masks import decode_segmentation
+from yolor_mtl.ops.crops import MaskCrops
 from yolor_mtl.records import Annotations, Sample, View
 
 
@@ -33,14 +31,11 @@ class InstanceLabels:
         return annotations.objects is not None and annotations.has_masks
 
     def columns(self, annotations: Annotations) -> Columns:
-        """``masks`` (N, H, W) uint8 of zeros and ones, ``has_mask`` (N,) bool."""
-        objects = annotations.objects or ()
-        masks = np.zeros((len(objects), annotations.height, annotations.width), dtype=np.uint8)
-        for row, item in enumerate(objects):
-            if item.segmentation is not None:
-                masks[row] = decode_segmentation(item.segmentation, annotations.height, annotations.width)
-        has_mask = torch.tensor([item.segmentation is not None for item in objects], dtype=torch.bool)
-        return Columns(objects={"masks": tv_tensors.Mask(torch.from_numpy(masks)), "has_mask": has_mask})
+        """``masks``, N :class:`MaskCrops`, without a pixel where an object has none; ``has_mask`` (N,) bool."""
+        segmentations = [item.segmentation for item in annotations.objects or ()]
+        masks = MaskCrops.decoded((annotations.height, annotations.width), segmentations)
+        has_mask = torch.tensor([each is not None for each in segmentations], dtype=torch.bool)
+        return Columns(objects={"masks": masks, "has_mask": has_mask})
 
     def usable(self, sample: Sample) -> bool:
         """The rows that detection trains on; which objects have a mask is said object by object."""
@@ -66,8 +61,7 @@ class InstanceLabels:
             # The covered share of a cell, not one of its pixels: none lies at its centre, so that any choice would
             # shift every mask by half a pixel. An object cut to nothing has no mask to learn; an empty one would teach
             # that it is not there.
-            pixels = table["masks"].as_subclass(Tensor).unflatten(2, (-1, self.stride)).unflatten(1, (-1, self.stride))
-            cells = pixels.sum(dim=(2, 4), dtype=torch.uint8)
+            cells = _cells(table["masks"], self.stride)
             objects = (table["has_mask"] & cells.flatten(1).any(dim=1)).nonzero()[:, 0]
             index[row, objects] = torch.arange(count, count + len(objects))
             count += len(objects)
@@ -82,3 +76,11 @@ class InstanceLabels:
         renumbered = index.clone()
         renumbered[masked] = torch.arange(len(places), device=places.device)
         return {"masks": targets["masks"].index_select(0, places), "mask_index": renumbered}
+
+
+def _cells(masks: MaskCrops | Tensor, stride: int) -> Tensor:
+    """How many pixels of each cell are covered; masks are whole planes (N, H, W) after what hides single pixels."""
+    if isinstance(masks, MaskCrops):
+        return masks.cells(stride)
+    pixels: Tensor = masks.as_subclass(Tensor).unflatten(2, (-1, stride)).unflatten(1, (-1, stride))
+    return pixels.sum(dim=(2, 4), dtype=torch.uint8)

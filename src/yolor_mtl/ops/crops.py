@@ -1,0 +1,176 @@
+"""Instance masks on their way through geometry, each kept as the rectangle that it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from yolor_mtl.ops.masks import check_rle, polygon_parts
+from yolor_mtl.records import Segmentation
+
+UPSAMPLED = 5
+"""pycocotools rounds the points of a polygon to this part of a pixel."""
+
+Corner = tuple[int, int]
+"""(top, left), pixels."""
+
+
+@dataclass(frozen=True)
+class MaskCrops:
+    """N masks of one picture. As whole planes they would be moved, resized and joined for their zeros mostly.
+
+    Attributes:
+        size: (height, width) of the picture.
+        corners: N corners of the crops.
+        crops: N arrays (h, w) uint8 of zeros and ones; without a pixel where a mask is empty or there is none.
+    """
+
+    size: tuple[int, int]
+    corners: tuple[Corner, ...]
+    crops: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, size: tuple[int, int], placed: Iterable[tuple[Corner, np.ndarray]]) -> MaskCrops:
+        """From pairs of a corner and a crop."""
+        pairs = tuple(placed)
+        return cls(size, tuple(corner for corner, _ in pairs), tuple(crop for _, crop in pairs))
+
+    @classmethod
+    def absent(cls, size: tuple[int, int], number: int) -> MaskCrops:
+        """No mask, so many times."""
+        return cls.of(size, [((0, 0), np.zeros((0, 0), np.uint8))] * number)
+
+    @classmethod
+    def decoded(cls, size: tuple[int, int], segmentations: Sequence[Segmentation | None]) -> MaskCrops:
+        """From COCO's segmentations; ``None`` is no mask.
+
+        Raises:
+            ValueError: one is not a segmentation of a picture of that size.
+        """
+        nothing = ((0, 0), np.zeros((0, 0), np.uint8))
+        return cls.of(size, (nothing if each is None else decode_crop(each, *size) for each in segmentations))
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def resized(self, source: tuple[int, int, int, int], goal: tuple[int, int]) -> MaskCrops:
+        """A rectangle (top, left, height, width) of the picture at a size of its own, by the nearest pixel."""
+        rows, columns = (nearest(source[axis], source[2 + axis], goal[axis]) for axis in (0, 1))
+
+        def moved(corner: Corner, crop: np.ndarray) -> tuple[Corner, np.ndarray]:
+            top, down = _hit(rows, corner[0], crop.shape[0])
+            left, right = _hit(columns, corner[1], crop.shape[1])
+            return (top, left), crop[down[:, None], right]
+
+        return MaskCrops.of(goal, map(moved, self.corners, self.crops))
+
+    def placed(self, top: int, left: int, size: tuple[int, int]) -> MaskCrops:
+        """The same in a larger picture, in which this one begins at (top, left)."""
+        return MaskCrops(size, tuple((y + top, x + left) for y, x in self.corners), self.crops)
+
+    def mirrored(self) -> MaskCrops:
+        """Left becomes right."""
+        width = self.size[1]
+        corners = ((y, width - x - crop.shape[1]) for (y, x), crop in zip(self.corners, self.crops, strict=True))
+        return MaskCrops(self.size, tuple(corners), tuple(crop[:, ::-1] for crop in self.crops))
+
+    def select(self, keep: Tensor) -> MaskCrops:
+        """The masks of which ``keep``, (N,) bool, says so."""
+        return MaskCrops.of(self.size, ((self.corners[i], self.crops[i]) for i in keep.nonzero()[:, 0].tolist()))
+
+    def dense(self) -> Tensor:
+        """(N, height, width) uint8 of zeros and ones."""
+        planes = np.zeros((len(self), *self.size), dtype=np.uint8)
+        for plane, (top, left), crop in zip(planes, self.corners, self.crops, strict=True):
+            plane[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+        return torch.from_numpy(planes)
+
+    def cells(self, stride: int) -> Tensor:
+        """How many of the pixels of each cell are covered: (N, height / stride, width / stride) uint8.
+
+        Args:
+            stride: side of a cell, a divisor of the picture's sides, at most 15 pixels.
+        """
+        planes = np.zeros((len(self), *(side // stride for side in self.size)), dtype=np.uint8)
+        for plane, (top, left), crop in zip(planes, self.corners, self.crops, strict=True):
+            if not crop.size:
+                continue
+            (rows, above), (columns, before) = divmod(top, stride), divmod(left, stride)
+            down, right = -(-(above + crop.shape[0]) // stride), -(-(before + crop.shape[1]) // stride)
+            whole = np.zeros((down * stride, right * stride), dtype=np.uint8)
+            whole[above : above + crop.shape[0], before : before + crop.shape[1]] = crop
+            across = whole.reshape(down * stride, right, stride).sum(axis=2, dtype=np.uint8)
+            covered = across.reshape(down, stride, right).sum(axis=1, dtype=np.uint8)
+            plane[rows : rows + down, columns : columns + right] = covered
+        return torch.from_numpy(planes)
+
+
+def join_crops(parts: Sequence[MaskCrops]) -> MaskCrops:
+    """The masks of all parts, which are of one picture."""
+    pairs = (pair for part in parts for pair in zip(part.corners, part.crops, strict=True))
+    return MaskCrops.of(parts[0].size, pairs)
+
+
+def nearest(start: int, length: int, goal: int) -> np.ndarray:
+    """Which pixel of ``length`` from ``start`` on lies nearest to the centre of each of ``goal``: (goal,) int64.
+
+    As torch's ``nearest-exact`` has it, whose positions are float32.
+    """
+    scale = np.float32(length) / np.float32(goal)
+    places = np.floor((np.arange(goal, dtype=np.float32) + np.float32(0.5)) * scale).astype(np.int64)
+    return np.asarray(start + places.clip(max=length - 1))
+
+
+def _hit(positions: np.ndarray, start: int, length: int) -> tuple[int, np.ndarray]:
+    """Of ascending positions those within ``length`` from ``start`` on: the first one's number, and their distances."""
+    first, end = np.searchsorted(positions, (start, start + length))
+    return int(first), positions[first:end] - start
+
+
+def decode_crop(segmentation: Segmentation, height: int, width: int) -> tuple[Corner, np.ndarray]:
+    """A mask as ``decode_segmentation`` gives it, cut to the rectangle that it lies in: the corner, and (h, w) uint8.
+
+    Raises:
+        ValueError: not a segmentation of a picture of that size; see :func:`check_rle`.
+    """
+    if isinstance(segmentation, dict):
+        return _crop_of_runs(check_rle(segmentation["size"], segmentation["counts"], height, width), height)
+    return _crop_of_polygons(polygon_parts(segmentation), height, width)
+
+
+def _crop_of_runs(runs: Sequence[int], height: int) -> tuple[Corner, np.ndarray]:
+    """From lengths of background and mask in turn, down the columns."""
+    edges = np.cumsum(np.asarray(runs, dtype=np.int64))
+    starts, ends = edges[:-1:2], edges[1::2]
+    starts, ends = starts[starts < ends], ends[starts < ends]
+    if not len(starts):
+        return (0, 0), np.zeros((0, 0), np.uint8)
+    left, right = int(starts[0]) // height, -(-int(ends[-1]) // height)
+    # One more at the start of a run and one fewer behind its end; runs may touch, so that one takes back the other.
+    steps = np.zeros((right - left) * height + 1, dtype=np.int8)
+    steps[starts - left * height] += 1
+    steps[ends - left * height] -= 1
+    mask = steps[:-1].cumsum(dtype=np.int8).view(np.uint8).reshape(right - left, height).T
+    rows = np.flatnonzero(mask.any(axis=1))
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    return (top, left), np.ascontiguousarray(mask[top:bottom])
+
+
+def _crop_of_polygons(parts: Sequence[Sequence[float]], height: int, width: int) -> tuple[Corner, np.ndarray]:
+    """Polygons, drawn by pycocotools in a picture that is no larger than they are."""
+    # Its own rounding, done before the points are moved: afterwards a point half way could fall to the other side.
+    points = [np.trunc(np.asarray(part, dtype=np.float64) * UPSAMPLED + 0.5).reshape(-1, 2) for part in parts]
+    least = np.min([each.min(axis=0) for each in points], axis=0) // UPSAMPLED - 1
+    most = np.max([each.max(axis=0) for each in points], axis=0) // UPSAMPLED + 2
+    left, top = (int(value) for value in least.clip(0, (width - 1, height - 1)))
+    right, bottom = (int(value) for value in most.clip((left + 1, top + 1), (width, height)))
+    moved = [each - np.array([left, top]) * UPSAMPLED for each in points]
+    # What is rounded once more comes out as it was: towards zero, so that from below zero it must lie closer to it.
+    drawn = [(np.where(each < 0, each - 0.75, each) / UPSAMPLED).ravel().tolist() for each in moved]
+    rle = coco_mask.merge(coco_mask.frPyObjects(drawn, bottom - top, right - left))
+    return (top, left), np.ascontiguousarray(coco_mask.decode(rle))
