@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import runs
 import torch
+from PIL import Image
 
+from yolor_mtl.inference.model import load_weights
 from yolor_mtl.tasks.semantic.loss import SoftmaxLoss
 from yolor_mtl.training.history import read_rows
 
@@ -38,6 +40,23 @@ def test_without_captions_the_other_tasks_train(command: runs.Command, scenes: P
     (row,) = read_rows(tmp_path / "run" / "metrics.csv")
     assert "loss/detection/box" in row
     assert not any("caption" in key for key in row)
+
+
+def test_semantic_classes_of_a_user_s_choice(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
+    """The data have panoptic labels and COCO-Stuff maps; these have 171 classes."""
+    data = tmp_path / "d"
+    shutil.copytree(scenes, data)
+    for path in [*data.glob("train/*.jpg"), *data.glob("val/*.jpg")]:
+        target = data / "stuffthingmaps" / path.parent.name / f"{path.stem}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as picture:
+            Image.new("L", picture.size, 20).save(target)  # COCO's id 21, cows
+    keys = runs.words("maps=stuff", data=data, out=tmp_path / "run", epochs=1, plots=0, tasks="[semantic]")
+    assert command("train", *keys).code == 0
+    found = json.loads((tmp_path / "run" / "val" / "metrics.json").read_text())
+    assert found["protocol"]["semantic/classes"] == 171
+    assert len(load_weights(str(tmp_path / "run"), []).space.semantic) == 171
+    runs.refused(command("train", *runs.words("maps=stuf", data=data, out=tmp_path / "x")), "maps='stuf'", "stuff")
 
 
 def test_demo(command: runs.Command, scenes: Path, tmp_path: Path) -> None:

@@ -77,10 +77,11 @@ def _configured(given: Mapping[str, Any], recipe: str) -> TrainConfig:
 def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int, Path]:
     """Trains, scores the best weights and writes the report; the exit code and the run's folder."""
     root = data_root(config.data, console)
-    open_coco(root, [*split_names(config.train), *split_names(config.val)])
+    open_coco(root, [*split_names(config.train), *split_names(config.val)], maps=config.maps)
     rival = None
     if config.beside:
-        rival = load_rival(config.beside, None, open_coco(root, split_names(config.val)), config.device, config.half)
+        held_out = open_coco(root, split_names(config.val), maps=config.maps)
+        rival = load_rival(config.beside, None, held_out, config.device, config.half)
     if anew:
         _forget_last_demo()
     result = run_training(config, root, console)
@@ -103,7 +104,7 @@ def _report(
     leads = rank_and_world()[0] == 0
     weights = result.out / "best.safetensors"
     predictor = make_predictor(str(weights), None, config.device, config.half, 0)
-    dataset = open_coco(root, split_names(config.val))
+    dataset = open_coco(root, split_names(config.val), maps=config.maps)
     try:
         evaluation = run_evaluation(predictor, dataset, console, batch=config.batch, workers=config.workers)
     except NothingToScoreError as error:

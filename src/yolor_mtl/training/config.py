@@ -36,6 +36,8 @@ class TrainConfig:
         data: a folder in COCO's layout, a YAML file, or the word ``scenes``.
         train: split or splits to train on.
         val: split or splits to evaluate on.
+        maps: where semantic classes come from if the data has both: ``panoptic``, ``stuff``, or ``auto`` (panoptic
+            first).
         tasks: tasks to train; all that the network has and the data allows by default.
         network: changes to the network's row, ``{"semantic": {"loss": "multilabel"}}``; on the command line
             ``semantic.loss=multilabel``.
@@ -96,6 +98,7 @@ class TrainConfig:
     data: str = "scenes"
     train: Any = "train"
     val: Any = "val"
+    maps: str = "auto"
     tasks: list[str] = field(default_factory=list)
     network: dict[str, Any] = field(default_factory=dict)
     name: str = ""

@@ -108,8 +108,8 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     _check_processes(config, world)
     checkpoint = find_state(config.resume, console) if config.resume else None
     pl.seed_everything(config.seed, workers=False, verbose=False)
-    data = open_coco(root, split_names(config.train))
-    held_out = open_coco(root, split_names(config.val))
+    data = open_coco(root, split_names(config.train), maps=config.maps)
+    held_out = open_coco(root, split_names(config.val), maps=config.maps)
     model = prepare_model(config, data, console)
     imgsz = config.imgsz or model.config.imgsz
     _check_size(imgsz, model)
