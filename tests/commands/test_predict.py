@@ -128,3 +128,11 @@ def test_a_list_with_a_gap(command: runs.Command, trained: Path, photos: Path, t
     assert said.code == 1
     assert "absent.jpg: no such file" in said.out
     assert [Path(line["path"]).name for line in lines(tmp_path / "out")] == ["a.jpg"]
+
+
+def test_what_an_earlier_run_left_is_told(command: runs.Command, trained: Path, photos: Path, tmp_path: Path) -> None:
+    words = ["predict", f"model={trained}", f"source={photos / 'b.jpg'}", f"out={tmp_path / 'out'}", "tasks=[semantic]"]
+    assert "earlier run" not in command(*words).err
+    assert "had 1 lines of an earlier run" in " ".join(command(*words).err.split())
+    assert "earlier run" not in command(*words, "resume=true").err
+    assert len(lines(tmp_path / "out")) == 1

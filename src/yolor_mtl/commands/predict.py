@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from yolor_mtl.commands.common import check_counts, counting, make_predictor, report_failures
+from yolor_mtl.commands.common import check_counts, counting, make_predictor, report_failures, warn
 from yolor_mtl.config import fill, nearest, parse_assignments
 from yolor_mtl.inference.ray_job import RayJob, predict_by_ray
 from yolor_mtl.inference.sources import Shot, Source, open_source
 from yolor_mtl.inference.tracking import Tracker
 from yolor_mtl.inference.video import USUAL_RATE, Film, FilmWriter
-from yolor_mtl.inference.writer import PredictionWriter
+from yolor_mtl.inference.writer import LINES, PredictionWriter
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks.base import DecodeOptions
 
@@ -102,6 +102,11 @@ def predict(words: Sequence[str], console: Console) -> int:
     ):
         line = progress.task_ids[0]
         progress.advance(line, len(writer.done))
+        if writer.replaced:
+            warn(
+                f"{config.out} had {writer.replaced} lines of an earlier run in {LINES}, which are replaced; "
+                "resume=true goes on with it, out= takes another folder"
+            )
 
         def failed(shot: Shot, reason: str) -> None:
             writer.fail(shot, reason)

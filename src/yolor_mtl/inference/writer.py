@@ -65,6 +65,7 @@ class PredictionWriter:
     Attributes:
         stems: path -> name of what is written for it, of ``files``.
         done: paths that have a line already.
+        replaced: number of an earlier run's lines, which are gone.
         failures: what could not be read.
 
     Raises:
@@ -82,6 +83,7 @@ class PredictionWriter:
         out.mkdir(parents=True, exist_ok=True)
         (out / "failures.json").unlink(missing_ok=True)
         lines = _whole_lines(out / LINES) if resume else {}
+        self.replaced = 0 if resume else _count_lines(out / LINES)
         self.done = frozenset(lines)
         if resume:
             write_text(out / LINES, "".join(lines.values()))
@@ -118,6 +120,13 @@ class PredictionWriter:
         """Notes a picture that could not be read."""
         frame = {} if shot.frame is None else {"frame": shot.frame}
         self.failures.append({"path": shot.path, **frame, "reason": reason})
+
+
+def _count_lines(path: Path) -> int:
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def _whole_lines(path: Path) -> dict[str, str]:
