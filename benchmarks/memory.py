@@ -28,6 +28,7 @@ from rich.table import Table
 
 from yolor_mtl.config import fill, parse_assignments
 from yolor_mtl.ops.files import write_text
+from yolor_mtl.training.history import read_rows
 
 PICTURES, EPOCHS = 1.05, 1.03
 """Limits of the two ratios."""
@@ -108,18 +109,12 @@ def peaks(out: Path, *words: str) -> list[int]:
     with (out.parent / f"{out.name}.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         while process.poll() is None:
-            # Written anew at the end of every validation.
-            place = written(out / "metrics.csv")
-            found[place] = max(found.get(place, 0), held(process.pid))
+            validations = len(read_rows(out / "metrics.csv")) if (out / "metrics.csv").is_file() else 0
+            found[validations] = max(found.get(validations, 0), held(process.pid))
             time.sleep(PAUSE)
     if process.returncode:
         sys.exit((out.parent / f"{out.name}.log").read_text())
-    return list(found.values())[:-1]
-
-
-def written(path: Path) -> int:
-    """Tells one writing of a file from another; 0 before the first."""
-    return path.stat().st_mtime_ns if path.is_file() else 0
+    return [found[number] for number in sorted(found)[:-1]]
 
 
 def main() -> None:

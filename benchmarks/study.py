@@ -11,7 +11,7 @@ ended is not run again and one that was stopped goes on, so the same command fin
 runs at once (``jobs=``) each write to ``log.txt`` in the study's folder instead of the terminal.
 
 Of a study in :data:`COMPARED`, the tasks' gradients are compared in the weights that ``keep_every=`` keeps, or in the
-best ones: ``yolor-mtl diagnose`` on pictures of the first split that was trained on.
+best ones: ``yolor-mtl diagnose`` on pictures that were trained on.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
@@ -31,9 +31,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from yolor_mtl.config import fill, parse_assignments
+from yolor_mtl.config import fill, parse_assignments, read_yaml, split_names
 from yolor_mtl.ops.device import choose_device, half_pays
 from yolor_mtl.ops.files import write_text
+from yolor_mtl.training.config import TrainConfig
 
 STUDIES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "precision": {"fp32": ("half=false",), "bf16": ("half=true",)},
@@ -82,21 +83,39 @@ def program(told: list[str]) -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("rounded.py"))]
 
 
-def call(words: list[str], log: Path | None) -> None:
-    """Runs a command, with what it says in a file where several run at once.
+class Commands:
+    """Runs commands; after one has failed, no further one.
 
-    Raises:
-        CalledProcessError: it failed, and has said why.
+    Args:
+        log: the file for what they say, where several run at once.
     """
-    if log is None:
-        subprocess.run(words, check=True)
-        return
-    with log.open("a", encoding="utf-8") as file:
-        print(" ".join(words), file=file, flush=True)
-        subprocess.run(words, check=True, stdout=file, stderr=subprocess.STDOUT)
+
+    def __init__(self, log: Path | None) -> None:
+        self.log = log
+        self._failed = threading.Event()
+
+    def __call__(self, words: list[str], leaves: Path) -> None:
+        """Runs one that leaves a file; exit code 1 says that some pictures could not be read.
+
+        Raises:
+            CalledProcessError: it failed, and has said why.
+            CancelledError: another one has failed.
+        """
+        if self._failed.is_set():
+            raise CancelledError
+        if self.log is None:
+            code = subprocess.run(words, check=False).returncode
+        else:
+            with self.log.open("a", encoding="utf-8") as file:
+                print(" ".join(words), file=file, flush=True)
+                code = subprocess.run(words, check=False, stdout=file, stderr=subprocess.STDOUT).returncode
+        if code not in (0, 1) or not leaves.is_file():
+            self._failed.set()
+            print(f"failed with exit code {code}: {' '.join(words)}", file=sys.stderr, flush=True)
+            raise subprocess.CalledProcessError(code, words)
 
 
-def finished(folder: Path, told: list[str], log: Path | None) -> dict[str, float]:
+def finished(folder: Path, told: list[str], run: Commands) -> dict[str, float]:
     """Scores of the run in a folder, which is made, or gone on with, if it has not ended.
 
     Raises:
@@ -106,23 +125,24 @@ def finished(folder: Path, told: list[str], log: Path | None) -> dict[str, float
     if not scores.is_file():
         begun = (folder / "last.ckpt").is_file()
         keys = [f"resume={folder}"] if begun else [*told, f"out={folder}"]
-        call([*program(told), "train", *keys], log)
+        run([*program(told), "train", *keys], scores)
     found: dict[str, float] = json.loads(scores.read_text(encoding="utf-8"))
     return found
 
 
-def compared(weights: Path, told: list[str], images: int, log: Path | None) -> dict[str, Any]:
-    """What ``diagnose`` says of weights.
+def compared(weights: Path, images: int, run: Commands) -> dict[str, Any]:
+    """What ``diagnose`` says of a run's weights, on pictures of what it was trained on.
 
     Raises:
         CalledProcessError: it failed; it has said why.
     """
-    out = weights.parent / "diagnose" / weights.stem
+    out = weights.parent / "diagnose" / f"{weights.stem}-{images}"
     if not (out / "diagnose.json").is_file():
-        keys = [word for word in told if word.partition("=")[0] in ("data", "device")]
-        split = next((word.partition("=")[2] for word in told if word.startswith("train=")), "train")
-        words = [f"model={weights}", *keys, f"split={split}", f"images={images}", f"out={out}"]
-        call([str(Path(sys.executable).with_name("yolor-mtl")), "diagnose", *words], log)
+        told = fill(TrainConfig, read_yaml(weights.parent / "config.yaml"))
+        split = ",".join(split_names(told.train))
+        keys = [f"data={told.data}", f"split=[{split}]", f"maps={told.maps}", f"device={told.device}"]
+        words = [f"model={weights}", *keys, f"images={images}", f"out={out}"]
+        run([str(Path(sys.executable).with_name("yolor-mtl")), "diagnose", *words], out / "diagnose.json")
     found: dict[str, Any] = json.loads((out / "diagnose.json").read_text(encoding="utf-8"))
     return found
 
@@ -147,7 +167,7 @@ def cosines_table(found: list[list[dict[str, Any]]], epochs: list[str]) -> Table
     for place, epoch in enumerate(epochs):
         add(f"trunk, {epoch}", "trunk", place)
     table.add_section()
-    for stage in protocol["stages"]:
+    for stage in protocol["stages"][:-1]:  # the last one is the whole trunk
         add(f"{stage}, {epochs[-1]}", stage, -1)
     return table
 
@@ -183,41 +203,34 @@ def main() -> None:
         sys.exit(f"study={config.study} seeds={config.seeds}: known: {', '.join(STUDIES)}; a seed and a job or more")
     root = Path(config.out or f"runs/study-{config.study}")
     check_keys(root, passed)
-    log = root / "log.txt" if config.jobs > 1 else None
-    with running(config.jobs) as pool:
+    run = Commands(root / "log.txt" if config.jobs > 1 else None)
+    try:
+        with ThreadPoolExecutor(config.jobs) as pool:
+            show(config, root, passed, run, pool)
+    except (subprocess.CalledProcessError, CancelledError):
+        sys.exit(f"the study in {root} is not done; the same command goes on with it")
 
-        def runs_of(condition: str, told: tuple[str, ...]) -> list[Future[dict[str, float]]]:
-            folders = [root / f"{condition}-{seed}" for seed in range(config.seeds)]
-            words = [[*passed, *told, f"seed={seed}"] for seed in range(config.seeds)]
-            return [pool.submit(finished, folder, each, log) for folder, each in zip(folders, words, strict=True)]
 
-        begun = {condition: runs_of(condition, told) for condition, told in STUDIES[config.study].items()}
-        found = {condition: [run.result() for run in runs] for condition, runs in begun.items()}
-        console = Console(width=160)
-        console.print(scores_table(found, f"{config.study}: mean of {config.seeds} seeds"))
-        if (condition := COMPARED.get(config.study)) is None:
-            return
+def show(config: StudyConfig, root: Path, passed: list[str], run: Commands, pool: ThreadPoolExecutor) -> None:
+    """Makes what is missing, and prints the tables."""
+
+    def runs_of(condition: str, told: tuple[str, ...]) -> list[Future[dict[str, float]]]:
         folders = [root / f"{condition}-{seed}" for seed in range(config.seeds)]
-        kept = [path.name for path in sorted(folders[0].glob("epoch-*.safetensors"))] or ["best.safetensors"]
-        asked = [
-            [pool.submit(compared, folder / name, passed, config.images, log) for name in kept] for folder in folders
-        ]
-        epochs = [Path(name).stem for name in kept]
-        console.print(cosines_table([[each.result() for each in row] for row in asked], epochs))
+        words = [[*passed, *told, f"seed={seed}"] for seed in range(config.seeds)]
+        return [pool.submit(finished, folder, each, run) for folder, each in zip(folders, words, strict=True)]
 
-
-@contextmanager
-def running(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """So many runs at once. Where one fails, or Ctrl-C ends them, no further one begins."""
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            yield pool
-        except subprocess.CalledProcessError as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            sys.exit(f"failed with exit code {error.returncode}: {' '.join(map(str, error.cmd))}")
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    begun = {condition: runs_of(condition, told) for condition, told in STUDIES[config.study].items()}
+    found = {condition: [each.result() for each in runs] for condition, runs in begun.items()}
+    console = Console(width=160)
+    console.print(scores_table(found, f"{config.study}: mean of {config.seeds} seeds"))
+    if (condition := COMPARED.get(config.study)) is None:
+        return
+    folders = [root / f"{condition}-{seed}" for seed in range(config.seeds)]
+    kept = [{path.name for path in folder.glob("epoch-*.safetensors")} for folder in folders]
+    names = sorted(set.intersection(*kept)) or ["best.safetensors"]
+    asked = [[pool.submit(compared, folder / name, config.images, run) for name in names] for folder in folders]
+    epochs = [Path(name).stem for name in names]
+    console.print(cosines_table([[each.result() for each in row] for row in asked], epochs))
 
 
 def scores_table(found: Mapping[str, list[dict[str, float]]], title: str) -> Table:

@@ -31,8 +31,8 @@ def one(name: str, words: list[str]) -> None:
     atheris.Fuzz()
 
 
-def fuzzed(name: str, seconds: int) -> tuple[int, str]:
-    """Fuzzes a target in a process of its own: how many inputs it has had, and what it said where one was found."""
+def prepared(name: str) -> Path:
+    """The folder of a target's inputs, with its seeds in it."""
     from seeds import seeds
 
     corpus = ROOT / "build" / "fuzz" / name
@@ -40,6 +40,11 @@ def fuzzed(name: str, seconds: int) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as folder:
         for number, data in enumerate(seeds(Path(folder))[name]):
             (corpus / f"seed-{number}").write_bytes(data)
+    return corpus
+
+
+def fuzzed(name: str, seconds: int, corpus: Path) -> tuple[int, str]:
+    """Fuzzes a target in a process of its own: how many inputs it has had, and what it said where one was found."""
     prefix = HERE / "found" / f"{name}-"
     prefix.parent.mkdir(exist_ok=True)
     limits = [f"-max_total_time={seconds}", f"-timeout={SLOW}", "-rss_limit_mb=4096", "-print_final_stats=1"]
@@ -51,7 +56,7 @@ def fuzzed(name: str, seconds: int) -> tuple[int, str]:
     )
     told = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
     number = int(told[1]) if told else 0
-    found = done.stderr[-3000:] or "ended without a word" if done.returncode else ""
+    found = f"{name}, exit code {done.returncode}:\n{done.stderr[-3000:]}" if done.returncode else ""
     print(f"{name}: {number:,} inputs in {seconds} s, {'FAILED' if found else 'nothing found'}", flush=True)
     return number, found
 
@@ -61,8 +66,9 @@ def main() -> int:
     from targets import TARGETS
 
     seconds, names = int(sys.argv[1]), sys.argv[2:] or list(TARGETS)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        told = list(pool.map(fuzzed, names, [seconds] * len(names)))
+    corpora = [prepared(name) for name in names]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        told = list(pool.map(fuzzed, names, [seconds] * len(names), corpora))
     found = [said for _, said in told if said]
     print("\n".join(found))
     runs = sum(number for number, _ in told)

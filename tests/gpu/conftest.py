@@ -1,16 +1,23 @@
 """Fixtures of the tests that need an NVIDIA GPU: ``make gpu``. Elsewhere all are skipped."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips them before anything is prepared for them."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU is here"))
+
+
 @pytest.fixture(autouse=True)
 def card() -> Iterator[torch.device]:
     """The GPU, in plain float32 and with nothing of an earlier test in its memory."""
-    if not torch.cuda.is_available():
-        pytest.skip("no NVIDIA GPU is here")
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     # TF32 rounds what is multiplied to ten bits: too coarse to compare by.

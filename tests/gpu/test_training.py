@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import runs
 
 from yolor_mtl.inference.model import YOLORMTL
 from yolor_mtl.training.history import read_rows
+
+PATIENCE = 300
+"""Seconds within which a process must come to where it is killed."""
 
 GPU = {"device": "cuda", "workers": 2, "val_batches": 1}
 
@@ -61,10 +65,12 @@ def test_goes_on_after_a_kill(scenes: Path, tmp_path: Path, command: runs.Comman
     out = tmp_path / "run"
     keys = {**GPU, "data": scenes, "out": out, "epochs": 3, "save_every": 1e-6, "half": "true"}
     process = runs.shell(["train", *runs.words(**keys)], tmp_path)
-    while process.poll() is None and not (out / "last.ckpt").is_file():
-        pass
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and not (out / "last.ckpt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
     process.kill()
-    process.communicate(timeout=120)
+    process.communicate(timeout=PATIENCE)
+    assert (out / "last.ckpt").is_file()
     said = command("train", f"resume={out}")
     assert said.code == 0, said.err
     assert read_rows(out / "metrics.csv")[-1]["epoch"] == 3

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from torchvision.transforms.v2 import InterpolationMode
@@ -36,12 +36,14 @@ def plane(found: tuple[tuple[int, int], np.ndarray], height: int, width: int) ->
 
 
 @settings(deadline=None)
+@example([[0.4, 2.6, 36.4, 24.4, 0.4, 24.4]], 40, 40)
 @given(POLYGONS, SIDES, SIDES)
 def test_polygons(polygons: list[list[float]], height: int, width: int) -> None:
     found = decode_crop(polygons, height, width)
     assert np.array_equal(plane(found, height, width), decode_segmentation(polygons, height, width))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), SIDES, SIDES, st.booleans())
 def test_runs(seed: int, height: int, width: int, compressed: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -82,6 +84,7 @@ def drawn(rng: np.random.Generator, height: int, width: int, number: int = 4) ->
     return join_crops([absent, MaskCrops.of((height, width), crops)]), torch.from_numpy(planes)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), SIDES, SIDES, SIDES, SIDES)
 def test_resized(seed: int, height: int, width: int, tall: int, wide: int) -> None:
     rng = np.random.default_rng(seed)
@@ -97,6 +100,7 @@ def test_resized(seed: int, height: int, width: int, tall: int, wide: int) -> No
     assert torch.equal(found.dense(), wanted)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), SIDES, SIDES)
 def test_moved(seed: int, height: int, width: int) -> None:
     rng = np.random.default_rng(seed)
@@ -110,6 +114,7 @@ def test_moved(seed: int, height: int, width: int) -> None:
     assert torch.equal(join_crops([crops, crops.select(keep)]).dense(), torch.cat((planes, planes[keep])))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 2, 4, 8]))
 def test_cells(seed: int, height: int, width: int, stride: int) -> None:
     crops, planes = drawn(np.random.default_rng(seed), height * stride, width * stride)

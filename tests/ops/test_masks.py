@@ -183,7 +183,24 @@ def test_large_crops_take_little_memory() -> None:
     assert kept < 20 * 3000 * 4000 / 50
 
 
-@pytest.mark.parametrize("far", [1e8, 1e12, 1e300])
-def test_a_point_far_away_takes_no_memory(far: float) -> None:
-    found = decode_segmentation([[2.0, 3.0, far, 3.0, far, 8.0, 2.0, 8.0]], 10, 12)
-    assert np.array_equal(found, np.pad(np.ones((5, 10), np.uint8), ((3, 2), (2, 0))))
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e8, 1e12, 1e200])
+def test_a_point_far_away(far: float) -> None:
+    """It takes no memory, and what is in the picture stays where it is."""
+    square = decode_segmentation([[2.0, 3.0, far, 3.0, far, 8.0, 2.0, 8.0]], 10, 12)
+    assert np.array_equal(square, np.pad(np.ones((5, 10), np.uint8), ((3, 2), (2, 0))))
+    below = decode_segmentation([[0.0, 0.0, 2 * far, far, 0.0, far]], 100, 120)
+    rows, columns = np.mgrid[:100, :120] + 0.5
+    clear = abs(rows - columns / 2) > 1
+    assert np.array_equal(below[clear] == 1, (rows > columns / 2)[clear])
+
+
+def test_far_away_altogether() -> None:
+    assert not decode_segmentation([[1e9, 1e9, 2e9, 1e9, 2e9, 2e9]], 10, 12).any()
+
+
+def test_a_long_zigzag() -> None:
+    """Each of its lines would take a million steps."""
+    heights = np.arange(2000) / 20
+    points = np.stack((np.where(np.arange(2000) % 2, 1e5, -1e5), heights), axis=1)
+    around = [*points.ravel().tolist(), -1e5, 100.0]
+    assert decode_segmentation([around], 100, 120).shape == (100, 120)

@@ -10,11 +10,8 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from yolor_mtl.ops.masks import check_rle, polygon_parts
+from yolor_mtl.ops.masks import check_rle, polygon_parts, run_lengths
 from yolor_mtl.records import Segmentation
-
-UPSAMPLED = 5
-"""pycocotools rounds the points of a polygon to this part of a pixel."""
 
 Corner = tuple[int, int]
 """(top, left), pixels."""
@@ -140,10 +137,12 @@ def decode_crop(segmentation: Segmentation, height: int, width: int) -> tuple[Co
     """
     if isinstance(segmentation, dict):
         return _crop_of_runs(check_rle(segmentation["size"], segmentation["counts"], height, width), height)
-    return _crop_of_polygons(polygon_parts(segmentation), height, width)
+    # Drawn in the whole picture: moved to its corner, a polygon's edges are rounded to other pixels now and then.
+    rle = coco_mask.merge(coco_mask.frPyObjects(polygon_parts(segmentation, height, width), height, width))
+    return _crop_of_runs(run_lengths(rle["counts"]), height)
 
 
-def _crop_of_runs(runs: Sequence[int], height: int) -> tuple[Corner, np.ndarray]:
+def _crop_of_runs(runs: Sequence[int] | np.ndarray, height: int) -> tuple[Corner, np.ndarray]:
     """From lengths of background and mask in turn, down the columns."""
     edges = np.cumsum(np.asarray(runs, dtype=np.int64))
     starts, ends = edges[:-1:2], edges[1::2]
@@ -159,18 +158,3 @@ def _crop_of_runs(runs: Sequence[int], height: int) -> tuple[Corner, np.ndarray]
     rows = np.flatnonzero(mask.any(axis=1))
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     return (top, left), np.ascontiguousarray(mask[top:bottom])
-
-
-def _crop_of_polygons(parts: Sequence[Sequence[float]], height: int, width: int) -> tuple[Corner, np.ndarray]:
-    """Polygons, drawn by pycocotools in a picture that is no larger than they are."""
-    # Its own rounding, done before the points are moved: afterwards a point half way could fall to the other side.
-    points = [np.trunc(np.asarray(part, dtype=np.float64) * UPSAMPLED + 0.5).reshape(-1, 2) for part in parts]
-    least = np.min([each.min(axis=0) for each in points], axis=0) // UPSAMPLED - 1
-    most = np.max([each.max(axis=0) for each in points], axis=0) // UPSAMPLED + 2
-    left, top = (int(value) for value in least.clip(0, (width - 1, height - 1)))
-    right, bottom = (int(value) for value in most.clip((left + 1, top + 1), (width, height)))
-    moved = [each - np.array([left, top]) * UPSAMPLED for each in points]
-    # What is rounded once more comes out as it was: towards zero, so that from below zero it must lie closer to it.
-    drawn = [(np.where(each < 0, each - 0.75, each) / UPSAMPLED).ravel().tolist() for each in moved]
-    rle = coco_mask.merge(coco_mask.frPyObjects(drawn, bottom - top, right - left))
-    return (top, left), np.ascontiguousarray(coco_mask.decode(rle))

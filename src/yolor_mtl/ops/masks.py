@@ -26,9 +26,6 @@ class RleError(ValueError):
         self.kind = kind
 
 
-FAR = 1e5
-"""Pixels from a picture's corner beyond which no point of a polygon lies; no picture is as large."""
-
 _MAX_DIGITS = 7  # Of five bits: more than any image's pixels need.
 
 
@@ -91,14 +88,14 @@ def segmentation_to_rle(segmentation: Segmentation, height: int, width: int) -> 
         if isinstance(counts, list):
             return dict(coco_mask.frPyObjects(segmentation, height, width))
         return {"size": [height, width], "counts": counts.encode() if isinstance(counts, str) else counts}
-    return dict(coco_mask.merge(coco_mask.frPyObjects(polygon_parts(segmentation), height, width)))
+    return dict(coco_mask.merge(coco_mask.frPyObjects(polygon_parts(segmentation, height, width), height, width)))
 
 
-def polygon_parts(polygons: Sequence[Sequence[float]]) -> list[Sequence[float]]:
-    """The parts that have an inside, drawn by pycocotools without harm.
+def polygon_parts(polygons: Sequence[Sequence[float]], height: int, width: int) -> list[Sequence[float]]:
+    """The parts that have an inside, as pycocotools may draw them in a picture of that size.
 
-    It walks along every line in steps of a fifth of a pixel and remembers each: a point that lies a thousand million
-    pixels away would take all memory and the process. So points end at :data:`FAR`.
+    It walks along every edge in steps of a fifth of a pixel and remembers each: a point that lies a thousand million
+    pixels away takes all memory and the process. So parts that leave the picture by more than its own sides are cut.
 
     Raises:
         ValueError: there is none, or one has an odd number of coordinates.
@@ -108,7 +105,26 @@ def polygon_parts(polygons: Sequence[Sequence[float]]) -> list[Sequence[float]]:
         raise ValueError("no polygon of three points or more")
     if any(len(part) % 2 for part in parts):
         raise ValueError("a polygon with an odd number of coordinates")
-    return [part if max(map(abs, part)) <= FAR else [min(max(x, -FAR), FAR) for x in part] for part in parts]
+    sides = np.array([width, height])
+    found: list[Sequence[float]] = []
+    for part in parts:
+        points = np.asarray(part, dtype=np.float64).reshape(-1, 2)
+        far = bool((points < -sides).any() or (points > 2 * sides).any())
+        found += _cut_polygon(points, sides) if far else [part]
+    # Nothing of it is in the picture: pycocotools must be given something to draw.
+    return found or [[-1.0] * 6]
+
+
+def _cut_polygon(points: np.ndarray, sides: np.ndarray) -> list[Sequence[float]]:
+    """What of a polygon (P, 2) lies in the picture or within its own (width, height) of it."""
+    # Only here: it takes longer to load than all else in this module.
+    from matplotlib.path import Path as Outline
+    from matplotlib.transforms import Bbox
+
+    closed = Outline(np.concatenate((points, points[:1])), closed=True)
+    cut = closed.clip_to_bbox(Bbox(np.stack((-sides, 2 * sides))), inside=True)
+    outlines = [np.asarray(each) for each in cut.to_polygons()]
+    return [each.ravel().tolist() for each in outlines if len(each) >= 3]
 
 
 def decode_segmentation(segmentation: Segmentation, height: int, width: int) -> np.ndarray:

@@ -151,7 +151,8 @@ class Recorder(Callback):
         self.metrics.add({**moment, **clock, **scores, **means, **pl_module.balance_weights()})
         self.write()
         fitness, epoch = scores.get("fitness", 0.0), moment["epoch"]
-        names = [KEPT.format(epoch)] if self.keep_every and epoch % self.keep_every == 0 else []
+        due = bool(self.keep_every) and epoch % self.keep_every == 0 and pl_module.ends_epoch(trainer.global_step)
+        names = [KEPT.format(epoch)] if due else []
         if fitness > self.best or not (self.out / BEST).is_file():
             self.best = max(fitness, self.best)
             names.append(BEST)

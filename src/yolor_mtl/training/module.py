@@ -103,6 +103,10 @@ class JointStep(pl.LightningModule):
         """Number of the epoch, from 1, that a step ended in."""
         return max(1, -(-step * self.config.epochs // self.plan.steps))
 
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch ends with a step; where the time is used up, the last validation comes in the middle."""
+        return step * self.config.epochs % self.plan.steps == 0
+
     def batches_of_step(self, batch_idx: int) -> int:
         """How many batches make the step that a batch of the epoch belongs to: the last one has what is left."""
         each = self.config.accumulate
