@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -106,3 +108,15 @@ def python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that the system gives to whoever asks for any."""
+    rng = random.SystemRandom()  # other test processes have the same seed
+    while True:
+        with socket.socket() as trial:
+            try:
+                trial.bind(("127.0.0.1", port := rng.randrange(15_000, 32_000)))
+            except OSError:
+                continue
+            return port

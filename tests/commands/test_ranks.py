@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import runs
 
 from yolor_mtl.data.scenes import write_scenes
 
@@ -24,9 +25,7 @@ def test_case_10_two_processes_give_the_numbers_of_one(trained: Path, tmp_path: 
     """Twenty-one pictures, which two processes cannot share evenly."""
     scenes = tmp_path / "scenes"
     write_scenes(scenes, train=0, val=21, workers=1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = runs.free_port()
     alone = _val(trained, scenes, tmp_path / "one")
     pair = [_val(trained, scenes, tmp_path / "two", rank, 2, port) for rank in range(2)]
     for process in (alone, *pair):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,28 +85,29 @@ def learn(root: Path, out: Path, **keys: Any) -> None:
 
 def pair(root: Path, out: Path, *more: str) -> list[subprocess.Popen[str]]:
     """Two processes of one training; ``more`` goes to the second."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": runs.free_port()}
     shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1, "PYTHONPATH": ":".join(sys.path)}
     started = []
     for rank in range(2):
         own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
-        command = [sys.executable, __file__, str(root), str(out), *(more if rank else ())]
+        command = [sys.executable, "-X", "faulthandler", __file__, str(root), str(out), *(more if rank else ())]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         started.append(subprocess.Popen(command, env={**os.environ, **own}, text=True, **streams))
     return started
 
 
 def ended(processes: list[subprocess.Popen[str]]) -> list[runs.Said]:
-    """What processes said; one that hangs fails the test."""
-    try:
-        said = [process.communicate(timeout=PATIENCE) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [runs.Said(process.returncode, *streams) for process, streams in zip(processes, said, strict=True)]
+    """What processes said; one that hangs fails the test, and tells where."""
+    deadline = time.monotonic() + PATIENCE
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    hanging = [process for process in processes if process.poll() is None]
+    for process in hanging:
+        process.send_signal(signal.SIGABRT)  # faulthandler writes what it was at
+    said = [process.communicate(timeout=60) for process in processes]
+    found = [runs.Said(process.returncode, *streams) for process, streams in zip(processes, said, strict=True)]
+    assert not hanging, "\n\n".join(f"exit code {each.code}: {each.out[-2000:]} {each.err[-6000:]}" for each in found)
+    return found
 
 
 def kept(run: Path) -> dict[str, torch.Tensor]:
