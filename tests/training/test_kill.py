@@ -105,7 +105,7 @@ def test_case_08_a_killed_run_goes_on_as_if_nothing_had_been(scenes: Path, tmp_p
             assert process.returncode == 0, errors
             break
         killed += 1
-    assert killed
+    assert killed > kills // 2
     place = {"resume": str(out)} if len(command(out, keys)) == 2 else {"out": str(out)}
     assert runs.run_training(scenes, **{**keys, **place}).exit_code == 0
     whole = runs.run_training(scenes, tmp_path / "whole", **keys).out
