@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing of the parsers (atheris): ``python tests/fuzz/run.py SECONDS [TARGET ...]``.
 
-Each target has its time, from the seeds and from what earlier runs kept under ``build/fuzz``. An input that makes a
-parser fail or hang is written to ``tests/fuzz/found/TARGET-...`` and ends its target; ``tests/fuzz/test_found.py``
-tries it from then on.
+Each target has its time. It starts from the seeds, from ``corpus/TARGET``, the inputs that an hour of fuzzing has kept
+because they took new ways through the code, and from what runs on this machine kept under ``build/fuzz``. An input that
+makes a parser fail or hang is written to ``tests/fuzz/found/TARGET-...`` and ends its target. What was kept and what was
+found is tried by ``tests/fuzz/test_found.py`` from then on.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ def fuzzed(name: str, seconds: int, corpus: Path) -> tuple[int, str]:
     prefix = HERE / "found" / f"{name}-"
     prefix.parent.mkdir(exist_ok=True)
     limits = [f"-max_total_time={seconds}", f"-timeout={SLOW}", "-rss_limit_mb=4096", "-print_final_stats=1"]
+    folders = [str(corpus), str(HERE / "corpus" / name)]
     done = subprocess.run(
-        [sys.executable, __file__, "--one", name, *limits, f"-artifact_prefix={prefix}", str(corpus)],
+        [sys.executable, __file__, "--one", name, *limits, f"-artifact_prefix={prefix}", *folders],
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""Inputs that once broke a parser, and the seeds that fuzzing begins with; and anything at all, for a moment each."""
+"""Inputs that once broke a parser, those that fuzzing has kept, the seeds that it begins with, and anything at all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ FOUND = sorted(path for path in (Path(__file__).parent / "found").glob("*-*") if
 @pytest.mark.parametrize("path", FOUND, ids=[path.name for path in FOUND])
 def test_what_was_found(path: Path) -> None:
     TARGETS[path.name.split("-")[0]](path.read_bytes())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_fuzzing_has_kept(name: str) -> None:
+    paths = sorted((Path(__file__).parent / "corpus" / name).iterdir())
+    assert paths
+    for path in paths:
+        TARGETS[name](path.read_bytes())
 
 
 @pytest.mark.parametrize("name", TARGETS)
