@@ -2,8 +2,8 @@
 
 Each target has its time. It starts from the seeds, from ``corpus/TARGET``, the inputs that an hour of fuzzing has kept
 because they took new ways through the code, and from what runs on this machine kept under ``build/fuzz``. An input that
-makes a parser fail or hang is written to ``tests/fuzz/found/TARGET-...`` and ends its target. What was kept and what was
-found is tried by ``tests/fuzz/test_found.py`` from then on.
+makes a parser fail or hang is written to ``tests/fuzz/found/TARGET-...`` and ends its target. What was kept and what
+was found is tried by ``tests/fuzz/test_found.py`` from then on.
 """
 
 from __future__ import annotations
