@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import networks
+import study
 from rich.console import Console
 from rich.table import Table
 
@@ -104,7 +106,7 @@ def peaks(out: Path, *words: str) -> list[int]:
 
     What comes after the last one, the evaluation and the report, is left out.
     """
-    command = [str(Path(sys.executable).with_name("yolor-mtl")), "train", f"out={out}", *words]
+    command = [*study.program([]), "train", f"out={out}", *words]
     found: dict[int, int] = {}
     with (out.parent / f"{out.name}.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -122,7 +124,7 @@ def main() -> None:
     if not (Path(config.data) / "annotations").is_dir():
         sys.exit(f"data={config.data}: no folder in COCO's layout; yolor-mtl data scenes OUT draws one")
     shared = [f"imgsz={config.imgsz}", f"batch={config.batch}", f"workers={config.workers}", "plots=0", "val_batches=2"]
-    table = Table("", "GB", "beside, GB", "ratio", "limit", title=f"memory of a training of nano at {config.imgsz} px")
+    table = Table("", "MB", "beside, MB", "ratio", "limit", title=f"memory of a training of nano at {config.imgsz} px")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         many_pictures = repeated(Path(config.data), config.times, root / "data")
@@ -131,24 +133,13 @@ def main() -> None:
             peaks(root / name, f"data={data}", *timed, *shared)[0]
             for name, data in (("few", config.data), ("many", many_pictures))
         )
-        add(
-            table,
-            f"{config.times} times the pictures, {config.minutes:g} minutes each",
-            many,
-            few,
-            PICTURES,
-        )
+        what = f"{config.times} times the pictures, {config.minutes:g} minutes each"
+        networks.add(table, what, many / 1e6, few / 1e6, PICTURES)
         epochs = peaks(root / "epochs", f"data={config.data}", f"epochs={config.epochs}", *shared)
-        add(table, f"epoch {len(epochs)} beside epoch 2", epochs[-1], epochs[1], EPOCHS)
+        networks.add(table, f"epoch {len(epochs)} beside epoch 2", epochs[-1] / 1e6, epochs[1] / 1e6, EPOCHS)
     console = Console(width=140)
     console.print(table)
-    console.print("GB by epoch: " + ", ".join(f"{memory / 1e9:.3f}" for memory in epochs))
-
-
-def add(table: Table, what: str, memory: int, beside: int, limit: float) -> None:
-    ratio = memory / beside
-    said = f"{limit:.2f}" + ("" if ratio <= limit else ", missed")
-    table.add_row(what, f"{memory / 1e9:.3f}", f"{beside / 1e9:.3f}", f"{ratio:.3f}", said)
+    console.print("MB by epoch: " + ", ".join(f"{memory / 1e6:.0f}" for memory in epochs))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from rich.table import Table
 from yolor_mtl.config import fill, parse_assignments, read_yaml, split_names
 from yolor_mtl.ops.device import choose_device, half_pays
 from yolor_mtl.ops.files import write_text
+from yolor_mtl.training.checkpoint import BEST, KEPT
 from yolor_mtl.training.config import TrainConfig
 
 STUDIES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -142,7 +143,7 @@ def compared(weights: Path, images: int, run: Commands) -> dict[str, Any]:
         split = ",".join(split_names(told.train))
         keys = [f"data={told.data}", f"split=[{split}]", f"maps={told.maps}", f"device={told.device}"]
         words = [f"model={weights}", *keys, f"images={images}", f"out={out}"]
-        run([str(Path(sys.executable).with_name("yolor-mtl")), "diagnose", *words], out / "diagnose.json")
+        run([*program([]), "diagnose", *words], out / "diagnose.json")
     found: dict[str, Any] = json.loads((out / "diagnose.json").read_text(encoding="utf-8"))
     return found
 
@@ -226,8 +227,8 @@ def show(config: StudyConfig, root: Path, passed: list[str], run: Commands, pool
     if (condition := COMPARED.get(config.study)) is None:
         return
     folders = [root / f"{condition}-{seed}" for seed in range(config.seeds)]
-    kept = [{path.name for path in folder.glob("epoch-*.safetensors")} for folder in folders]
-    names = sorted(set.intersection(*kept)) or ["best.safetensors"]
+    kept = [{path.name for path in folder.glob(KEPT.format("*"))} for folder in folders]
+    names = sorted(set.intersection(*kept)) or [BEST]
     asked = [[pool.submit(compared, folder / name, config.images, run) for name in names] for folder in folders]
     epochs = [Path(name).stem for name in names]
     console.print(cosines_table([[each.result() for each in row] for row in asked], epochs))

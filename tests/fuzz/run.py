@@ -32,15 +32,12 @@ def one(name: str, words: list[str]) -> None:
     atheris.Fuzz()
 
 
-def prepared(name: str) -> Path:
+def prepared(name: str, seeds: list[bytes]) -> Path:
     """The folder of a target's inputs, with its seeds in it."""
-    from seeds import seeds
-
     corpus = ROOT / "build" / "fuzz" / name
     corpus.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for number, data in enumerate(seeds(Path(folder))[name]):
-            (corpus / f"seed-{number}").write_bytes(data)
+    for number, data in enumerate(seeds):
+        (corpus / f"seed-{number}").write_bytes(data)
     return corpus
 
 
@@ -65,10 +62,13 @@ def fuzzed(name: str, seconds: int, corpus: Path) -> tuple[int, str]:
 
 def main() -> int:
     """All targets, as many at once as there are cores; how many inputs each has had, and how many found something."""
+    from seeds import seeds
     from targets import TARGETS
 
     seconds, names = int(sys.argv[1]), sys.argv[2:] or list(TARGETS)
-    corpora = [prepared(name) for name in names]
+    with tempfile.TemporaryDirectory() as folder:
+        begun = seeds(Path(folder))
+    corpora = [prepared(name, begun[name]) for name in names]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         told = list(pool.map(fuzzed, names, [seconds] * len(names), corpora))
     found = [said for _, said in told if said]

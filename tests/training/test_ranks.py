@@ -98,15 +98,22 @@ def pair(root: Path, out: Path, *more: str) -> list[subprocess.Popen[str]]:
 
 def ended(processes: list[subprocess.Popen[str]]) -> list[runs.Said]:
     """What processes said; one that hangs fails the test, and tells where."""
-    deadline = time.monotonic() + PATIENCE
-    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    hanging = [process for process in processes if process.poll() is None]
-    for process in hanging:
-        process.send_signal(signal.SIGABRT)  # faulthandler writes what it was at
-    said = [process.communicate(timeout=60) for process in processes]
+    deadline, hang = time.monotonic() + PATIENCE, False
+    said = []
+    try:
+        for process in processes:
+            try:
+                said.append(process.communicate(timeout=max(0.0, deadline - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                hang = True
+                for each in processes:
+                    each.send_signal(signal.SIGABRT)  # faulthandler writes what it was at
+                said.append(process.communicate(timeout=60))
+    finally:
+        for process in processes:
+            process.kill()
     found = [runs.Said(process.returncode, *streams) for process, streams in zip(processes, said, strict=True)]
-    assert not hanging, "\n\n".join(f"exit code {each.code}: {each.out[-2000:]} {each.err[-6000:]}" for each in found)
+    assert not hang, "\n\n".join(f"exit code {each.code}: {each.out[-2000:]} {each.err[-6000:]}" for each in found)
     return found
 
 

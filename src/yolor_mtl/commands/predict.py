@@ -105,7 +105,7 @@ def predict(words: Sequence[str], console: Console) -> int:
         if writer.replaced:
             warn(
                 f"{config.out} had {writer.replaced} lines of an earlier run in {LINES}, which are replaced; "
-                "resume=true goes on with it, out= takes another folder"
+                "another time resume=true keeps them, and out= takes another folder"
             )
 
         def failed(shot: Shot, reason: str) -> None:

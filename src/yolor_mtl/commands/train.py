@@ -20,7 +20,7 @@ from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.training.checkpoint import LAST, PREVIOUS
+from yolor_mtl.training.checkpoint import BEST, KEPT, LAST, PREVIOUS
 from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
 from yolor_mtl.training.progress import clock
@@ -57,7 +57,8 @@ def _forget_last_demo() -> None:
     """A demo starts anew: what the last one left goes, and nothing that another verb has written there."""
     config = Path(DEMO) / "config.yaml"
     if config.is_file() and read_yaml(config).get("out") == DEMO:
-        for name in (LAST, PREVIOUS, "best.safetensors"):
+        kept = (path.name for path in Path(DEMO).glob(KEPT.format("*")))
+        for name in (LAST, PREVIOUS, BEST, *kept):
             (Path(DEMO) / name).unlink(missing_ok=True)
 
 
@@ -102,7 +103,7 @@ def _report(
 ) -> dict[str, str]:
     """Scores of the best weights and ``report.html``, which the first process writes; what could not be read."""
     leads = rank_and_world()[0] == 0
-    weights = result.out / "best.safetensors"
+    weights = result.out / BEST
     predictor = make_predictor(str(weights), None, config.device, config.half, 0)
     dataset = open_coco(root, split_names(config.val), maps=config.maps)
     try:

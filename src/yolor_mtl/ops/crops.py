@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from yolor_mtl.ops.masks import check_rle, polygon_parts, run_lengths
+from yolor_mtl.ops.masks import check_rle, run_lengths, segmentation_to_rle
 from yolor_mtl.records import Segmentation
 
 Corner = tuple[int, int]
@@ -40,7 +39,7 @@ class MaskCrops:
     @classmethod
     def absent(cls, size: tuple[int, int], number: int) -> MaskCrops:
         """No mask, so many times."""
-        return cls.of(size, [((0, 0), np.zeros((0, 0), np.uint8))] * number)
+        return cls.of(size, [_nothing()] * number)
 
     @classmethod
     def decoded(cls, size: tuple[int, int], segmentations: Sequence[Segmentation | None]) -> MaskCrops:
@@ -49,8 +48,7 @@ class MaskCrops:
         Raises:
             ValueError: one is not a segmentation of a picture of that size.
         """
-        nothing = ((0, 0), np.zeros((0, 0), np.uint8))
-        return cls.of(size, (nothing if each is None else decode_crop(each, *size) for each in segmentations))
+        return cls.of(size, (_nothing() if each is None else decode_crop(each, *size) for each in segmentations))
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -113,6 +111,11 @@ def join_crops(parts: Sequence[MaskCrops]) -> MaskCrops:
     return MaskCrops.of(parts[0].size, pairs)
 
 
+def _nothing() -> tuple[Corner, np.ndarray]:
+    """An empty mask, or none."""
+    return (0, 0), np.zeros((0, 0), np.uint8)
+
+
 def nearest(start: int, length: int, goal: int) -> np.ndarray:
     """Which pixel of ``length`` from ``start`` on lies nearest to the centre of each of ``goal``: (goal,) int64.
 
@@ -138,8 +141,7 @@ def decode_crop(segmentation: Segmentation, height: int, width: int) -> tuple[Co
     if isinstance(segmentation, dict):
         return _crop_of_runs(check_rle(segmentation["size"], segmentation["counts"], height, width), height)
     # Drawn in the whole picture: moved to its corner, a polygon's edges are rounded to other pixels now and then.
-    rle = coco_mask.merge(coco_mask.frPyObjects(polygon_parts(segmentation, height, width), height, width))
-    return _crop_of_runs(run_lengths(rle["counts"]), height)
+    return _crop_of_runs(run_lengths(segmentation_to_rle(segmentation, height, width)["counts"]), height)
 
 
 def _crop_of_runs(runs: Sequence[int] | np.ndarray, height: int) -> tuple[Corner, np.ndarray]:
@@ -148,7 +150,7 @@ def _crop_of_runs(runs: Sequence[int] | np.ndarray, height: int) -> tuple[Corner
     starts, ends = edges[:-1:2], edges[1::2]
     starts, ends = starts[starts < ends], ends[starts < ends]
     if not len(starts):
-        return (0, 0), np.zeros((0, 0), np.uint8)
+        return _nothing()
     left, right = int(starts[0]) // height, -(-int(ends[-1]) // height)
     # One more at the start of a run and one fewer behind its end; runs may touch, so that one takes back the other.
     steps = np.zeros((right - left) * height + 1, dtype=np.int8)

@@ -88,10 +88,10 @@ def segmentation_to_rle(segmentation: Segmentation, height: int, width: int) -> 
         if isinstance(counts, list):
             return dict(coco_mask.frPyObjects(segmentation, height, width))
         return {"size": [height, width], "counts": counts.encode() if isinstance(counts, str) else counts}
-    return dict(coco_mask.merge(coco_mask.frPyObjects(polygon_parts(segmentation, height, width), height, width)))
+    return dict(coco_mask.merge(coco_mask.frPyObjects(_polygon_parts(segmentation, height, width), height, width)))
 
 
-def polygon_parts(polygons: Sequence[Sequence[float]], height: int, width: int) -> list[Sequence[float]]:
+def _polygon_parts(polygons: Sequence[Sequence[float]], height: int, width: int) -> list[Sequence[float]]:
     """The parts that have an inside, as pycocotools may draw them in a picture of that size.
 
     It walks along every edge in steps of a fifth of a pixel and remembers each: a point that lies a thousand million

@@ -18,12 +18,9 @@ from lightning.pytorch.callbacks import Callback
 from yolor_mtl.build import Model, save_model
 from yolor_mtl.ops.ranks import rank_and_world
 from yolor_mtl.training.average import MovingAverage
-from yolor_mtl.training.checkpoint import States
+from yolor_mtl.training.checkpoint import BEST, KEPT, States
 from yolor_mtl.training.history import Row, Table
 from yolor_mtl.training.module import DivergedError, JointStep
-
-BEST, KEPT = "best.safetensors", "epoch-{:04d}.safetensors"
-"""Weights in a run's folder: the best ones, and those of an epoch."""
 
 
 class StoppedError(BaseException):
@@ -152,10 +149,12 @@ class Recorder(Callback):
         self.write()
         fitness, epoch = scores.get("fitness", 0.0), moment["epoch"]
         due = bool(self.keep_every) and epoch % self.keep_every == 0 and pl_module.ends_epoch(trainer.global_step)
-        names = [KEPT.format(epoch)] if due else []
+        names = [KEPT.format(f"{epoch:04d}")] if due else []
         if fitness > self.best or not (self.out / BEST).is_file():
             self.best = max(fitness, self.best)
             names.append(BEST)
+        if not names:
+            return
         weights = pl_module.state_dict() if self.average is None else self.average.averaged_state()
         inside = "network."  # the balance of the tasks is training's own
         state = {name.removeprefix(inside): tensor for name, tensor in weights.items() if name.startswith(inside)}

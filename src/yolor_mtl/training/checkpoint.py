@@ -18,6 +18,9 @@ from yolor_mtl.records import UserError
 LAST, PREVIOUS = "last.ckpt", "last.previous.ckpt"
 """Names in a run's folder."""
 
+BEST, KEPT = "best.safetensors", "epoch-{}.safetensors"
+"""Weights there: the best ones, and those of an epoch."""
+
 NEXT = "next.ckpt"
 """A whole state on its way to become the last one."""
 
@@ -109,7 +112,7 @@ def find_state(resume: str, console: Console) -> Path:
             return path
         flaws[path] = reason
     told = "; ".join(f"{path}: {reason}" for path, reason in flaws.items())
-    best = named.with_name("best.safetensors")
+    best = named.with_name(BEST)
     if best.is_file():
         remedy = f"start anew from its best weights, weights={best}, in another folder, out="
     else:

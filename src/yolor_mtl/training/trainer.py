@@ -39,7 +39,7 @@ from yolor_mtl.ops.ranks import peer_lost, place, rank_and_world
 from yolor_mtl.records import Fault, UserError, View
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
-from yolor_mtl.training.checkpoint import LAST, PREVIOUS, clear_leftovers, find_state, set_place
+from yolor_mtl.training.checkpoint import BEST, LAST, PREVIOUS, clear_leftovers, find_state, set_place
 from yolor_mtl.training.config import TrainConfig, resumed_folder
 from yolor_mtl.training.diverged import keep_batch
 from yolor_mtl.training.finetune import changed_row, fine_tuned
@@ -266,7 +266,7 @@ def prepare_model(config: TrainConfig, data: CocoDataset, console: Console) -> M
 
     A resumed network keeps its own vocabulary; classes must be the data's.
     """
-    previous = resumed_folder(config.resume) / "best.safetensors"
+    previous = resumed_folder(config.resume) / BEST
     said: list[str] = []
     if config.resume and previous.is_file():
         model = _resumed(previous, config, data)
