@@ -46,6 +46,8 @@ STUDIES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "masks": ("tasks=[detection,instance]",),
         "map": ("tasks=[semantic]",),
         "captions": ("tasks=[captioning]",),
+        # A decoder alone has no objects to read, which detection finds: all four without them, too.
+        "cells": ("network.captioning.objects.count=0",),
     },
 }
 """Study -> condition -> what ``train`` is told for it."""
