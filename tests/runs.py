@@ -103,6 +103,23 @@ def shell(given: Sequence[str], folder: Path, **more: str) -> subprocess.Popen[s
     )
 
 
+def limited(size: int, *given: str) -> subprocess.CompletedProcess[str]:
+    """A command whose files cannot grow beyond ``size`` bytes: to it that is a full disk, in the middle of a file."""
+    limits = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2); "
+    called = [sys.executable, "-c", limits + MAIN, str(size), *given]
+    return subprocess.run(called, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, check=False)
+
+
+def locked(folder: Path) -> Path:
+    """A place in the folder in which nothing can be written."""
+    place = folder / "locked"
+    if os.geteuid() == 0:
+        place.write_text("a file")  # root may write everywhere but where there is no folder
+    else:
+        place.mkdir(mode=0o500)
+    return place
+
+
 def python(code: str) -> str:
     """What a fresh interpreter prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -19,8 +19,12 @@ import numpy as np
 import pytest
 import runs
 from PIL import Image
+from sideways import STORED, saved
 
 from yolor_mtl import YOLORMTL
+from yolor_mtl.inference import exporter
+from yolor_mtl.inference.model import load_weights
+from yolor_mtl.inference.tracing import Traced
 from yolor_mtl.models.weights import read_weights
 from yolor_mtl.records import UserError
 from yolor_mtl.training.history import read_rows
@@ -48,11 +52,45 @@ def labelled(root: Path, things: dict[int, int], categories: list[coco.Json], nu
     return root
 
 
+def test_case_01_one_picture_stored_eight_ways(
+    command: runs.Command, trained: Path, scenes: Path, tmp_path: Path
+) -> None:
+    """The picture is the same whichever way its pixels lie in the file: so is every answer. Where a file was annotated
+    as it is stored, sizes that are swapped by that are found."""
+    upright = np.array(Image.open(next((scenes / "val").glob("*.jpg"))))[:60, :48]
+    data = tmp_path / "data"
+    (data / "images" / "train").mkdir(parents=True)
+    entries = []
+    for number, turned in STORED.items():
+        stored = Image.fromarray(np.ascontiguousarray(turned(upright)))
+        (data / "images" / "train" / f"{number:06d}.png").write_bytes(saved(stored, "PNG", number))
+        entry = coco.image(number, width=stored.width, height=stored.height)
+        entries.append({**entry, "file_name": f"{number:06d}.png"})
+    words = [f"model={trained}", f"source={data / 'images' / 'train'}", "conf=0", "max_det=5", "half=false"]
+    assert command("predict", *words, f"out={tmp_path / 'out'}").code == 0
+    told = (tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    first, *others = [{**json.loads(line), "path": "", "semantic": None, "panoptic": None} for line in told]
+    assert len(first["detections"]) == 5
+    assert all("counts" in entry["mask"] for entry in first["detections"])
+    assert first["caption"]["text"]
+    assert others == [first] * 7
+    for kind in ("semantic", "panoptic"):
+        maps = [np.array(Image.open(path)) for path in sorted((tmp_path / "out" / kind).iterdir())]
+        assert len(maps) == 8
+        assert all(np.array_equal(found, maps[0]) for found in maps)
+    objects = [coco.thing(number, number, bbox=[1, 1, 9, 9]) for number in STORED]
+    coco.split(data, "train", instances=coco.instances(entries, objects))
+    found = command("data", "check", str(data), "--json").json()["findings"]
+    swapped = [entry for entry in found if entry["check"] == "image-rotated"]
+    assert sorted(Path(entry["file"]).stem for entry in swapped) == ["000005", "000006", "000007", "000008"]
+
+
 @pytest.mark.parametrize("names", [NAMES, {0: "cat", 1: "dog"}], ids=["gaps, unsorted", "from zero"])
 def test_case_02_names_from_the_file_to_the_answer(
-    command: runs.Command, tmp_path: Path, names: dict[int, str]
+    command: runs.Command, tmp_path: Path, names: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In an answer, in result files, and for those who ask for COCO's ids, a class is what its file says it is."""
+    """In an answer, in result files, in an exported folder, and for those who ask for COCO's ids, a class is what its
+    file says it is."""
     categories = [{"id": number, "name": name} for number, name in names.items()]
     data = labelled(tmp_path / "data", dict(enumerate(names, 1)), categories)
     run = tmp_path / "run"
@@ -70,6 +108,28 @@ def test_case_02_names_from_the_file_to_the_answer(
     assert found.code == 0
     written = json.loads((tmp_path / "val" / "detections.json").read_text())
     assert {entry["category_id"] for entry in written} <= set(names)
+    # What is written beside the graphs is asked for, and not the graphs, which would take minutes.
+    monkeypatch.setattr(exporter, "trace_vision", lambda *given: Traced(None, {}, {}))  # type: ignore[arg-type]
+    monkeypatch.setattr(exporter, "_written", lambda *given: exporter.GraphMeta("model.onnx", {}, {}))
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    exporter.write_graphs(load_weights(str(run), []), folder, "onnx", 64, "auto", lambda name: None)
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    things = meta["label_space"]["things"]
+    assert {entry["id"]: entry["name"] for entry in things} == names
+    assert meta["names"] == {str(index): entry["name"] for index, entry in enumerate(things)}
+    assert {int(index): name for index, name in meta["names"].items()} == model.names
+
+
+def test_case_04_pictures_without_objects_are_counted(command: runs.Command, tmp_path: Path) -> None:
+    """Three of ten have no object: all ten are there, and the three are told."""
+    full = [1, 2, 4, 5, 7, 8, 10]
+    data = labelled(tmp_path / "data", dict.fromkeys(full, 1), [{"id": 1, "name": "cat"}], number=10)
+    said = command("train", *runs.words(data=data, out=tmp_path / "run", epochs=1, tasks="[detection]"))
+    assert said.code == 0, said.err
+    assert "train train: 10 pictures, labelled for boxes 10" in said.out
+    assert "val val: 10 pictures, labelled for boxes 10" in said.out
+    assert said.out.count("  3 pictures are labelled as without objects") == 2
 
 
 def test_case_04_nothing_but_empty_images(command: runs.Command, tmp_path: Path) -> None:
@@ -85,20 +145,62 @@ def test_case_04_nothing_but_empty_images(command: runs.Command, tmp_path: Path)
     assert all(np.isfinite(row["detection"]) for row in losses)
 
 
-MASKS, FULL = 300, (4000, 3000)
+ODD_BOXES = {
+    "without area": [5, 5, 0, 7],
+    "outside": [60, 3, 9, 9],
+    "inverted": [30, 20, -9, -9],
+    "tiny": [5, 5, 1e-7, 1e-7],
+    "a thousandth": [20, 9, 1e-3, 12],
+    "of one point": [39.9999999, 3, 5, 5],
+}
+
+
+@pytest.mark.parametrize("half", ["true", "false"])
+def test_case_06_odd_boxes_are_counted_and_do_no_harm(command: runs.Command, tmp_path: Path, half: str) -> None:
+    data = labelled(tmp_path / "data", {1: 1, 2: 1}, [{"id": 1, "name": "cat"}])
+    path = data / "annotations" / "instances_train.json"
+    content = json.loads(path.read_text())
+    for number, box in enumerate(ODD_BOXES.values(), 10):
+        content["annotations"] += [coco.thing(number, 3, bbox=box), coco.thing(number + 100, 1, bbox=box)]
+    path.write_text(json.dumps(content))
+    run = tmp_path / "run"
+    said = command("train", *runs.words(data=data, out=run, epochs=2, tasks="[detection]", half=half))
+    assert said.code == 0, said.err
+    assert "6 boxes without area left out" in said.out
+    losses = read_rows(run / "losses.csv")
+    assert losses
+    assert all(np.isfinite(row["detection"]) for row in losses)
+    for tensor in read_weights(run / "best.safetensors")[0].values():
+        assert tensor.isfinite().all()
+
+
+MASKS, SMALL, FULL = 300, (160, 120), (4000, 3000)
+
+
+def crowded(picture: int, size: tuple[int, int], categories: list[coco.Json]) -> list[coco.Json]:
+    """Half of ``MASKS`` objects on a grid: the same share of a picture of any size."""
+    factor = size[0] / SMALL[0]
+    objects = []
+    for place in range(MASKS // 2):
+        left, top, side = (value * factor for value in (2 + place % 15 * 10, 2 + place // 15 * 11, 8))
+        right, bottom, tip = left + side, top + side, left + side / 2
+        shape = {"bbox": [left, top, side, side], "area": side * side / 2}
+        shape["segmentation"] = [[left, bottom, tip, top, right, bottom]]
+        number = picture * MASKS + place
+        objects.append(coco.thing(number, picture, categories[place % len(categories)]["id"], **shape))
+    return objects
 
 
 def test_case_09_memory_of_an_evaluation_of_full_size_pictures(trained: Path, scenes: Path, tmp_path: Path) -> None:
-    """Three hundred masks of twelve megapixels would take 3.6 GB as they are; an evaluation takes less than 400 MB
-    more than one of small pictures."""
+    """Three hundred objects, and as many answers a picture: masks of twelve megapixels would take 3.6 GB as they are;
+    an evaluation takes less than 400 MB more than one of small pictures."""
     peaks = []
     truth = json.loads((scenes / "annotations" / "instances_val.json").read_text())
-    for size in ((160, 120), FULL):
+    for size in (SMALL, FULL):
         data = tmp_path / str(size[0])
         entries = pictures(data / "images" / "val", 2, size)
-        objects = [
-            coco.thing(n, picture, truth["categories"][n % 5]["id"]) for n, picture in enumerate([1, 1, 1, 2, 2], 1)
-        ]
+        objects = [thing for picture in (1, 2) for thing in crowded(picture, size, truth["categories"])]
+        assert len(objects) == MASKS
         coco.split(data, "val", instances=coco.instances(entries, objects, truth["categories"]))
         words = ["val", f"model={trained}", f"data={data}", f"out={data / 'out'}", "tasks=[detection,instance]"]
         more = [

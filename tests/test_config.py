@@ -56,6 +56,9 @@ def test_layers_overlay_defaults_in_order() -> None:
         ({"inner": 3}, r"train\.inner holds keys of its own, not 3"),
         ({"inner": None}, r"train\.inner holds keys of its own"),
         ({"cache": "maybe"}, r"train\.cache: .*'maybe'"),
+        ({"path": "${oc.env:HOME}"}, r"train\.path=.*is not understood here"),
+        ({"inner": {"weights": {"b": "${epochs}"}}}, r"train\.inner\.weights\.b=.*is not understood here"),
+        ({"names": ["a", "${oc.env:HOME}"]}, r"train\.names=.*is not understood here"),
     ],
 )
 def test_refused(layer: dict[Any, Any], message: str) -> None:
@@ -149,14 +152,40 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     assert packaged("models", str(file)) == yaml.safe_load(to_yaml(config))
 
 
+BOMB = "a0: &a0 [1, 2]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+"""Twelve lines that say 2 * 9^11 values."""
+
+MERGED = "a0: &a0 {b: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+"""The same by merging keys, which copies them while the text is read."""
+
+
 @pytest.mark.parametrize(
-    ("content", "message"), [("[1]", "holds a list"), ("a: [", "is not YAML"), (b"\xff\xfe\xfa", "cannot read")]
+    ("content", "message"),
+    [
+        ("[1]", "holds a list"),
+        ("a: [", "is not YAML"),
+        (b"\xff\xfe\xfa", "cannot read"),
+        (BOMB, "more than 1000000 values"),
+        ("a: &a [*a]", "values inside values without end"),
+        ("a: " + "[" * 1000, "values inside values without end"),
+        ("a: " + "[" * 120 + "]" * 120, "values inside values without end"),
+        (MERGED, "more than 1000000 values"),
+        ("a: &a !!pairs [b: *a]", "values inside values without end"),
+        ("a: !!bool x", "is not YAML"),
+        ('a: !!int ""', "is not YAML"),
+        ("a: !!timestamp x", "is not YAML"),
+        ("a: 2024-13-45", "is not YAML: month must be"),
+        (f"a: {'9' * 5000}", "is not YAML"),
+        (r'a: "b\0c"', "a text with a NUL"),
+        (r'a: ["\ud800"]', "is not YAML: .*surrogates not allowed"),
+    ],
 )
 def test_yaml_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     file = tmp_path / "x.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         read_yaml(file)
+    assert str(file) in str(caught.value)
 
 
 def test_yaml_missing_and_empty(tmp_path: Path) -> None:

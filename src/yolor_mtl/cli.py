@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from typing import Any
@@ -109,7 +112,8 @@ def main(words: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if words is None else words)
     console, errors = Console(), Console(stderr=True)
     try:
-        return _dispatch(given, console)
+        with _ending_on_sigterm():
+            return _dispatch(given, console)
     except UserError as error:
         errors.print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True, highlight=False)
         return REFUSED
@@ -132,6 +136,26 @@ def main(words: Sequence[str] | None = None) -> int:
         errors.print_exception()
         errors.print("[red]this is a fault of yolor-mtl itself; please report the lines above[/red]")
         return FAULT
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does: what was begun is closed, processes that were started end too; exit code 143.
+
+    ``train`` and ``serve``, which go on for a moment, have handlers of their own.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main one may be interrupted
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _dispatch(words: list[str], console: Console) -> int:

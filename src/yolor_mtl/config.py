@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -27,16 +28,57 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: no such file, not YAML, or not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    except yaml.YAMLError as error:
+    except ValueError as error:
         raise UserError(f"{path} is not YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}; keys and values are needed")
     return content
+
+
+_MOST_VALUES, _MOST_LEVELS = 1_000_000, 100
+
+
+def _load_yaml(text: str) -> Any:
+    """What a YAML text says.
+
+    Raises:
+        ValueError: it is not YAML, a text in it can name no file (``"\\0"``, half a character), or it says more than
+            anyone means: with aliases, ten lines can be a thousand million values.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        # Looked at before anything is made of it: merging keys copies what aliases stand for.
+        values, levels = _extent(node, {})
+        if levels > _MOST_LEVELS:
+            raise ValueError("values inside values without end")
+        if values > _MOST_VALUES:
+            raise ValueError(f"more than {_MOST_VALUES} values")
+        return loader.construct_document(node) if node else None
+    except RecursionError as error:
+        raise ValueError("values inside values without end") from error
+    # What is told to be a number, a date or a truth and is none raises whatever comes of it.
+    except Exception as error:
+        raise ValueError(str(error)) from error
+
+
+def _extent(node: yaml.Node | None, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Number of values, and of levels, with every alias written out; ``known`` has those that were counted."""
+    if isinstance(node, yaml.ScalarNode) and b"\0" in node.value.encode():
+        raise ValueError(f"a text with a NUL: {node.value!r}")
+    if not isinstance(node, yaml.CollectionNode):
+        return 1, 1
+    if id(node) not in known:
+        known[id(node)] = (0, _MOST_LEVELS)  # for whatever is inside itself
+        inside = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+        extents = [_extent(each, known) for each in inside]
+        known[id(node)] = (1 + sum(each[0] for each in extents), 1 + max((each[1] for each in extents), default=0))
+    return known[id(node)]
 
 
 def packaged(kind: str, name: str) -> dict[str, Any]:
@@ -99,13 +141,14 @@ def _value(key: str, text: str) -> Any:
     """What a value on the command line means. YAML for all of it would read ``12:30`` as 750 and ``a: b`` as keys."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
-    if _NUMBER.fullmatch(text):
-        return int(text) if text.lstrip("+-").isdigit() else float(text)
-    if not text.startswith(("[", "{", '"', "'")):
+    number = _NUMBER.fullmatch(text)
+    if not number and not text.startswith(("[", "{", '"', "'")):
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        if number:
+            return int(text) if text.lstrip("+-").isdigit() else float(text)
+        return _load_yaml(text)
+    except ValueError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot read {key}={text}: {reason}; put text that is meant as it stands in quotes") from error
 

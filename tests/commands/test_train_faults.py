@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,9 +17,6 @@ from yolor_mtl.training import trainer
 from yolor_mtl.training.callbacks import Recorder
 from yolor_mtl.training.checkpoint import LAST, PREVIOUS, flaw
 from yolor_mtl.training.history import read_rows
-
-LIMITED = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2); " + runs.MAIN
-"""A command whose files cannot grow beyond a size: to the program it is a full disk, in the middle of a file."""
 
 
 @pytest.fixture
@@ -83,14 +78,9 @@ def test_a_loading_process_that_is_killed(
     assert read_rows(out / "metrics.csv")[-1]["epoch"] == 3
 
 
-def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:
-    given = [sys.executable, "-c", LIMITED, str(size), *words]
-    return subprocess.run(given, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, check=False)
-
-
 def test_a_full_disk_before_the_first_state(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    said = limited(100_000, "train", *runs.words(data=scenes, out=out, plots=0))
+    said = runs.limited(100_000, "train", *runs.words(data=scenes, out=out, plots=0))
     assert said.returncode == 3, said.stderr
     assert "File too large; make room there; it came before the first state was kept" in said.stderr
     assert "Traceback" not in said.stdout + said.stderr
@@ -100,7 +90,7 @@ def test_a_full_disk_before_the_first_state(scenes: Path, tmp_path: Path) -> Non
 def test_a_full_disk_later_on(command: runs.Command, scenes: Path, trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(trained, out)
-    said = limited(100_000, "train", f"resume={out}", "epochs=4", "plots=0")
+    said = runs.limited(100_000, "train", f"resume={out}", "epochs=4", "plots=0")
     assert said.returncode == 3, said.stderr
     assert f"{out}/" in said.stderr
     assert f"File too large; make room there; the state is kept, go on with resume={out}" in said.stderr
@@ -111,10 +101,6 @@ def test_a_full_disk_later_on(command: runs.Command, scenes: Path, trained: Path
 
 
 def test_a_folder_that_cannot_be_written(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        # Root may write everywhere but where there is no folder.
-        (tmp_path / "locked").write_text("a file")
-    else:
-        (tmp_path / "locked").mkdir(mode=0o500)
-    said = command("train", *runs.words(data=scenes, out=tmp_path / "locked" / "run"))
-    runs.refused(said, str(tmp_path / "locked"))
+    locked = runs.locked(tmp_path)
+    said = command("train", *runs.words(data=scenes, out=locked / "run"))
+    runs.refused(said, str(locked))

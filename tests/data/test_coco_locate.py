@@ -110,8 +110,8 @@ def test_yaml_beside_its_data_and_with_an_absolute_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("path: [", "cannot be read as YAML"),
-        ("- a", "expected the keys"),
+        ("path: [", "is not YAML"),
+        ("- a", "holds a list"),
         ("path: nowhere\ntrain: train2017", "no such folder"),
         ("path: 3\ntrain: train2017", "path must be a folder"),
         ("path: set", "names no split"),

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +26,6 @@ from yolor_mtl.data.loader import (
     TrainingSet,
     collate_evaluation,
     evaluation_loader,
-    live_and_die_with_the_parent,
     load_sample,
     training_loader,
     view_pools,
@@ -368,47 +362,3 @@ def test_samples_have_the_objects_that_can_be_learnt(tmp_path: Path) -> None:
     assert sample.objects["boxes"].tolist() == [[WIDTH - 5, 3, WIDTH, 11]]
     assert len(sample.objects["masks"]) == 1
     assert len(data.annotations(0).objects or ()) == 3
-
-
-def test_a_loading_process_that_waits_ends_when_it_is_told_twice() -> None:
-    """The first SIGTERM may be the scheduler's to all of them; the parent's own comes after it."""
-    context = multiprocessing.get_context("fork")
-    ready = context.Event()
-
-    def wait() -> None:
-        live_and_die_with_the_parent(0)
-        ready.set()
-        time.sleep(60)
-
-    process = context.Process(target=wait)
-    process.start()
-    assert ready.wait(30)
-    process.terminate()
-    process.join(0.5)
-    assert process.is_alive()
-    process.terminate()
-    process.join(30)
-    assert process.exitcode == 128 + signal.SIGTERM
-
-
-ORPHANED = """
-import os, sys, time
-from torch.utils.data import DataLoader
-from yolor_mtl.data.loader import live_and_die_with_the_parent
-
-large = [bytes(1 << 20)] * 4  # more than a pipe holds
-batches = iter(DataLoader(large, num_workers=1, collate_fn=list, worker_init_fn=live_and_die_with_the_parent))
-print("loading", flush=True)
-time.sleep(600)
-"""
-
-
-def test_a_loading_process_does_not_outlive_a_killed_parent() -> None:
-    """It waits for its batch to be taken, and torch's own look at the parent comes before that."""
-    parent = subprocess.Popen([sys.executable, "-c", ORPHANED], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    assert parent.stdout.readline() == "loading\n"
-    time.sleep(1)
-    parent.kill()
-    # The loading process has the same output, which ends with the last that holds it.
-    assert parent.communicate(timeout=60)[0] == ""

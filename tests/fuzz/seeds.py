@@ -38,9 +38,10 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
     space = LabelSpace((Category(1, "dog"),), (Category(1, "dog"),), "panoptic-1", words)
     save_weights(folder / "a.safetensors", {"a": torch.ones(2, 3)}, {"label_space": space.to_json(), "config": "{}"})
     torch.save({"model": {"a": torch.ones(2)}, "epoch": 3}, folder / "a.pt")
-    with zipfile.ZipFile(folder / "a.pt") as archive:
-        inside = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-        checkpoint = archive.read(inside)
+    count = {"current": {"ready": 1, "started": 1, "processed": 1, "completed": 1}}
+    loop = {"epoch_progress": count, "epoch_loop.batch_progress": count}
+    torch.save({"loops": {"fit_loop": loop}, "state_dict": {"a": torch.ones(2)}}, folder / "a.ckpt")
+    checkpoint, state = (_pickled(folder / name) for name in ("a.pt", "a.ckpt"))
     return {
         "instances": [_json(coco.instances(images, things))],
         "captions": [_json({"images": images, "annotations": [coco.caption(1, "A cat.")]})],
@@ -56,9 +57,22 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
             CaptionTokenizer.from_words(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dog"]).to_json().encode(),
         ],
         "words": [b"epochs=3\nlr=0.01\n--batch\n4\naugment.mosaic=0.5\ntrain=[a,b]"],
+        "configs": [b"epochs: 3\naugment:\n  mosaic: 0.5\ntrain: [a, b]\nlr: 1e-3\nnetwork: {trunk: {width: 0.5}}\n"],
+        "data_files": [
+            b"path: .\ntrain: images\nval: [images]\nnc: 2\nnames: [cat, dog]\n",
+            b"names: {0: a}\ntest: images",
+        ],
+        "label_maps": [_map(mode) for mode in ("RGB", "RGBA", "L", "P")],
+        "states": [(folder / "a.ckpt").read_bytes(), state],
+        "queries": [b"conf=0.5&iou=0.6&max_det=10&beam=3&attention=true", b"conf=1e-3&conf=%30"],
         "pictures": [_picture(form) for form in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")],
         "forms": [_form()],
     }
+
+
+def _pickled(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
 
 
 def _json(content: object) -> bytes:
@@ -68,6 +82,12 @@ def _json(content: object) -> bytes:
 def _picture(form: str) -> bytes:
     buffer = io.BytesIO()
     Image.effect_noise((12, 9), 80).convert("RGB").save(buffer, form)
+    return buffer.getvalue()
+
+
+def _map(mode: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (12, 9), (7, 1, 0)).convert(mode).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -12,20 +12,9 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sideways import STORED, saved
 
 from yolor_mtl import YOLORMTL, Result
-
-# What a reader must turn a stored picture by, the other way round: the picture that is stored for each orientation.
-STORED = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda a: np.rot90(a, -1),
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +27,6 @@ def pixels(height: int, width: int) -> np.ndarray:
     rng = np.random.default_rng(height * 7919 + width)
     coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
     return np.array(coarse.resize((width, height), Image.Resampling.BICUBIC))
-
-
-def saved(picture: Image.Image, form: str, orientation: int = 1) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    buffer = io.BytesIO()
-    picture.save(buffer, form, exif=exif)
-    return buffer.getvalue()
 
 
 def same(found: Result, wanted: Result) -> None:

@@ -1,8 +1,9 @@
 """``meta.json`` keeps what it was told, and a graph's outputs find their tasks."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from yolor_mtl.build import ModelConfig
 from yolor_mtl.inference.backends.base import GraphRuntime
-from yolor_mtl.inference.exported import Exported, GraphMeta, Meta, Port, is_exported
+from yolor_mtl.inference.exported import Exported, GraphMeta, Meta, Port, is_exported, load_exported
+from yolor_mtl.inference.exporter import with_notes
 from yolor_mtl.records import Category, LabelSpace, Outputs, UserError
 
 UNSORTED = (Category(90, "sheep"), Category(3, "dog", supercategory="animal"), Category(7, "traffic light"))
@@ -49,6 +51,88 @@ def test_a_broken_meta_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(text)
     with pytest.raises(UserError, match=r"meta\.json"):
         Meta.read(tmp_path)
+
+
+def test_case_18_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    """One word of the list, or its hash, is exchanged for another after the folder was written."""
+    meta(tiny.space()).write(tmp_path)
+    path = tmp_path / "meta.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    space, words = content["label_space"], content["label_space"]["vocabulary"]
+    longest = max((word for word in json.loads(words)["model"]["vocab"] if word.isalpha()), key=len)
+    other = words.replace(longest, longest[::-1])
+    assert other != words
+    for changed in ({"label_space": {**space, "vocabulary": other}}, {"vocabulary_sha256": "0" * 64}):
+        path.write_text(json.dumps({**content, **changed}), encoding="utf-8")
+        with pytest.raises(UserError, match="vocabulary is not the one that was exported"):
+            load_exported(tmp_path)
+
+
+def folder_of(kind: str, folder: Path) -> dict[str, Path]:
+    """An export whose graph is opened by nobody, and its files by their endings."""
+    files = {ending: folder / f"model{ending}" for ending in ENDINGS[kind]}
+    for number, path in enumerate(files.values()):
+        path.write_bytes(bytes(range(100 + number)))
+    told = meta(tiny.space())
+    graph = replace(told.graphs["model"], file=next(iter(files.values())).name)
+    replace(told, format=kind, graphs={"model": graph}).stamped(folder)
+    return files
+
+
+ENDINGS = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+
+HARMS: dict[str, Callable[[bytes], bytes]] = {
+    "a byte": lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:],
+    "the end": lambda data: data[:-1],
+    "one more": lambda data: data + b"\n",
+    "all": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(("kind", "ending"), [(kind, ending) for kind in ENDINGS for ending in ENDINGS[kind]])
+def test_an_altered_graph_is_refused(kind: str, ending: str, harm: str, tmp_path: Path) -> None:
+    path = folder_of(kind, tmp_path)[ending]
+    assert load_exported(tmp_path).meta.files.keys() == {f"model{ending}" for ending in ENDINGS[kind]}
+    whole = path.read_bytes()
+    path.write_bytes(HARMS[harm](whole))
+    with pytest.raises(UserError, match=rf"model\{ending} was altered after it was written.*export anew"):
+        load_exported(tmp_path)
+    path.write_bytes(whole)
+    load_exported(tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match=rf"model\{ending} is missing"):
+        load_exported(tmp_path)
+
+
+def test_sizes_and_digests_are_written_as_b2sum_tells_them(tmp_path: Path) -> None:
+    path = folder_of("onnx", tmp_path)[".onnx"]
+    found = json.loads((tmp_path / "meta.json").read_text(encoding="utf-8"))["files"]
+    assert found == {"model.onnx": {"size": 100, "blake2b": blake2b(path.read_bytes(), digest_size=16).hexdigest()}}
+    with_notes(Meta.read(tmp_path), tmp_path, more=1)
+    assert Meta.read(tmp_path).notes["more"] == 1
+    load_exported(tmp_path)
+
+
+def test_a_graph_that_the_digests_leave_out_is_refused(tmp_path: Path) -> None:
+    folder_of("onnx", tmp_path)
+    path = tmp_path / "meta.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["files"] = {"other": raw["files"]["model.onnx"]}
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(UserError, match=r"model\.onnx was altered"):
+        load_exported(tmp_path)
+    path.write_text(json.dumps({**raw, "files": {"model.onnx": 3}}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"meta\.json is incomplete"):
+        load_exported(tmp_path)
+
+
+def test_folders_from_before_there_were_digests_are_opened(tmp_path: Path) -> None:
+    files = folder_of("openvino", tmp_path)
+    replace(Meta.read(tmp_path), files={}).write(tmp_path)
+    assert "files" not in json.loads((tmp_path / "meta.json").read_text(encoding="utf-8"))
+    files[".bin"].write_bytes(b"other")
+    assert load_exported(tmp_path).meta.files == {}
 
 
 class Known:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,24 @@ def test_case_17_importing_does_nothing() -> None:
     said = runs.python(
         "import logging, socket, sys\n"
         "def refuse(*a, **k): raise AssertionError('network')\n"
-        "socket.socket.connect = refuse\n"
+        "socket.socket.__init__ = socket.getaddrinfo = refuse\n"
         "before = list(logging.getLogger().handlers)\n"
         "import yolor_mtl, yolor_mtl.cli, yolor_mtl.commands.predict\n"
         "assert logging.getLogger().handlers == before\n"
         "print([name for name in ('lightning', 'tensorboard', 'pytorch_lightning') if name in sys.modules])"
     )
     assert said.strip() == "[]"
+
+
+def test_case_17_weights_load_from_any_folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "été, 100 % [a]" / "{b}"
+    place.mkdir(parents=True)
+    shutil.copy(trained / "best.safetensors", place / "some name.safetensors")
+    monkeypatch.chdir(place)
+    moved = YOLORMTL("some name.safetensors", device="cpu", half=False)
+    picture = torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8)
+    found, wanted = (
+        model.predict(picture, conf=0)[0] for model in (moved, YOLORMTL(trained, device="cpu", half=False))
+    )
+    assert torch.equal(found.boxes.xyxy, wanted.boxes.xyxy)
+    assert found.names == wanted.names

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,11 @@ SIZE = (64, 48)
 def grey(number: int) -> Image.Image:
     """A frame whose brightness says its number."""
     return Image.new("RGB", SIZE, (40 + 8 * number,) * 3)
+
+
+def noise(number: int) -> Image.Image:
+    """A frame that takes many bytes, the same at every call."""
+    return Image.fromarray(np.random.default_rng(number).integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8))
 
 
 def made(path: Path, frames: int = 20, rate: float = 10.0, picture: Callable[[int], Image.Image] = grey) -> Path:
@@ -69,22 +75,67 @@ def test_what_is_no_film(tmp_path: Path) -> None:
         camera(97)
 
 
+def broken(path: Path) -> Path:
+    """The film with other bytes in its middle, the same at every call."""
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = random.Random(0).randbytes(3000)
+    path.write_bytes(data)
+    return path
+
+
+def read_all(path: Path) -> tuple[dict[int | None, np.ndarray], list[int | None]]:
+    """The frames that can be read, by number, and the numbers of those that cannot."""
+    read, lost = {}, []
+    for shot in open_source(str(path)).shots:
+        try:
+            read[shot.frame] = np.asarray(shot.read())
+        except UnreadableImageError:
+            lost.append(shot.frame)
+    return read, lost
+
+
 def test_case_16_a_broken_film_gives_what_it_has(tmp_path: Path) -> None:
     """Bytes in the middle are overwritten: some frames are lost, none is invented, and it ends."""
-    whole = made(tmp_path / "a.mp4", 40, picture=lambda n: Image.effect_noise(SIZE, 60 + n).convert("RGB"))
-    data = bytearray(whole.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 3000] = os.urandom(3000)
-    whole.write_bytes(data)
-    read, broken = 0, 0
-    for shot in open_source(str(whole)).shots:
-        try:
-            shot.read()
-            read += 1
-        except UnreadableImageError:
-            broken += 1
-    assert 0 < read <= 40
-    assert read + broken <= 41
+    read, lost = read_all(broken(made(tmp_path / "a.mp4", 40, picture=noise)))
+    assert lost
+    assert 10 < len(read) < 40
+    assert 39 <= len(read) + len(lost) <= 41
+
+
+def test_case_16_predict_lists_broken_frames(command: runs.Command, trained: Path, tmp_path: Path) -> None:
+    path, out = broken(made(tmp_path / "a.mp4", 20, picture=noise)), tmp_path / "out"
+    read, lost = read_all(path)
+    words = [f"model={trained}", f"source={path}", f"out={out}", "tasks=[detection]", "device=cpu", "half=false"]
+    said = command("predict", *words)
+    assert said.code == 1
+    failures = json.loads((out / "failures.json").read_text(encoding="utf-8"))
+    assert [(entry["path"], entry["frame"]) for entry in failures] == [(str(path), number) for number in lost]
+    assert failures
+    assert all(entry["reason"].startswith("a broken frame: ") for entry in failures)
+    assert f"{path} frame {lost[0]}: a broken frame" in said.out
+    answers = (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["frame"] for line in answers] == list(read)
+
+
+def test_case_16_a_film_that_is_cut_off(command: runs.Command, trained: Path, tmp_path: Path) -> None:
+    """What came before the end of a stream is answered. An MP4 has its table at its end: without it, it is none."""
+    whole, cut = made(tmp_path / "a.mkv", 20, picture=noise), tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    wanted, _ = read_all(whole)
+    read, lost = read_all(cut)
+    assert len(wanted) == 20
+    assert 5 < len(read) < 15
+    assert list(read) + lost == list(range(len(read) + len(lost)))
+    # The last one may lack a part of itself.
+    assert all(np.array_equal(read[number], wanted[number]) for number in list(read)[:-1])
+    words = [f"model={trained}", f"out={tmp_path / 'out'}", "tasks=[detection]", "device=cpu", "half=false"]
+    assert command("predict", *words, f"source={cut}").code == (1 if lost else 0)
+    answers = (tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["frame"] for line in answers] == list(read)
+    table = made(tmp_path / "b.mp4", 20, picture=noise)
+    table.write_bytes(table.read_bytes()[: table.stat().st_size * 6 // 10])
+    runs.refused(command("predict", *words, f"source={table}"), "b.mp4: not a film that can be read")
 
 
 def test_a_model_over_a_film(trained: Path, tmp_path: Path) -> None:

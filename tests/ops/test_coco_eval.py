@@ -1,7 +1,10 @@
 """The twelve numbers on plain lists; the metrics' tests compare them with pycocotools on real labels."""
 
+from typing import Any
+
 import pytest
 from coco_reference import SPACE, coco_truth, labelled, thing, twelve_numbers
+from pycocotools import mask
 
 from yolor_mtl.ops.coco_eval import CocoEvaluation, truth_rows
 from yolor_mtl.ops.details import Details
@@ -73,10 +76,40 @@ def test_nothing_to_find_gives_no_numbers() -> None:
     assert numbers([labelled(1, thing(1, (0, 0, 9, 9), crowd=True))], []) == {}
 
 
-def test_results_in_a_crowd_are_not_wrong() -> None:
-    labels = [labelled(1, thing(1, (0, 0, 20, 20)), thing(2, (30, 0, 70, 50), crowd=True))]
+def rectangle(left: float, top: float, width: float, height: float) -> Any:
+    """A rectangle of a picture of :func:`labelled` as RLE."""
+    right, bottom = left + width, top + height
+    return mask.merge(mask.frPyObjects([[left, top, right, top, right, bottom, left, bottom]], 60, 80))
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_case_03_results_in_a_crowd_are_neither_right_nor_wrong(kind: Any) -> None:
+    """A crowd excuses any number of results whose own area lies in it, and is not missed if nobody finds it.
+
+    One result has ten of its twelve columns in the crowd: from a threshold of 0.85 on, which is three of ten, it is
+    wrong and comes before the only right one, which halves the precision.
+    """
+    label = labelled(1, thing(1, (0, 0, 20, 20)), thing(2, (30, 0, 70, 50), crowd=True))
     inside = [box(1, (35 + i, 5, 9, 9), 0.9) for i in range(3)]
-    assert numbers(labels, [*inside, box(1, (0, 0, 20, 20), 0.1)])["AP"] == pytest.approx(1, abs=1e-9)
+    right = box(1, (0, 0, 20, 20), 0.1)
+    truth = coco_truth([label], SPACE)
+    for row in truth["annotations"]:
+        row["segmentation"] = rectangle(*row["bbox"])
+
+    def scored(*results: dict) -> dict[str, float]:
+        answers = [result | {"segmentation": rectangle(*result["bbox"])} for result in results]
+        if kind == "segm":
+            answers = [{key: value for key, value in answer.items() if key != "bbox"} for answer in answers]
+        found = CocoEvaluation(truth["images"], SPACE.things, truth["annotations"], answers, kind).numbers()
+        assert list(found.values()) == pytest.approx(twelve_numbers(truth, answers, kind), abs=1e-12)
+        return found
+
+    assert scored(right)["AR100"] == scored(*inside, right)["AR100"] == 1
+    assert scored(*inside, right)["AP"] == pytest.approx(1, abs=1e-9)
+    astride = scored(*inside, box(1, (60, 5, 12, 9), 0.9), right)
+    assert astride["AP50"] == pytest.approx(1, abs=1e-9)
+    assert astride["AP"] == pytest.approx(0.85, abs=1e-9)
+    assert scored(*inside, box(1, (10, 50, 9, 9), 0.9), right)["AP"] == pytest.approx(0.5, abs=1e-9)
 
 
 def test_inputs_stay_as_they_are() -> None:

@@ -80,26 +80,28 @@ def _through(mask: torch.Tensor, size: tuple[int, int], stride: int) -> torch.Te
     left, top = frame.pad
     inner = image[:1, top : top + frame.inner[0], left : left + frame.inner[1]].float() / 255
     right, bottom = size[1] - left - frame.inner[1], size[0] - top - frame.inner[0]
-    whole = F.pad(inner, (left, right, top, bottom))
+    # What a head says of the padding is nobody's concern: a picture of one row is less than a cell high.
+    (whole,) = F.pad(inner[None], (left, right, top, bottom), mode="replicate")
     return sample_original(F.avg_pool2d(whole, stride) - 0.5, frame)[0] > 0
 
 
 @pytest.mark.parametrize("stride", [4, 8])
-@pytest.mark.parametrize("original", [(641, 333), (333, 641), (200, 311), (900, 700), (640, 640), (97, 97)])
+@pytest.mark.parametrize(
+    "original", [(641, 333), (333, 641), (1, 1000), (7, 7), (200, 311), (900, 700), (640, 640), (97, 97)]
+)
 def test_case_15_edges_of_a_rectangle_come_back(original: tuple[int, int], stride: int) -> None:
     height, width = original
-    top, bottom, left, right = height // 5 + 1, height * 3 // 4, width // 7 + 2, width * 4 // 5
+    top, left = min(height // 5 + 1, height - 1), width // 7 + 2
+    bottom, right = max(height * 3 // 4, top + 1), width * 4 // 5
     mask = torch.zeros(1, height, width)
     mask[:, top:bottom, left:right] = 1
     found = _through(mask, (640, 640), stride)
     assert found.shape == original
     rows, columns = found.any(1).nonzero()[:, 0], found.any(0).nonzero()[:, 0]
     edges = (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
-    # A linear passage through averaged cells misses a straight edge by at most 9 % of a cell.
-    frame = letterbox_frame(original, (640, 640))
-    allowed = max(1.0, 0.09 * stride / min(frame.scale) + 0.5)
-    assert allowed < 1.6
-    assert max(abs(a - b) for a, b in zip(edges, (top, bottom, left, right), strict=True)) <= allowed
+    # A linear passage through averaged cells misses a straight edge by at most 9 % of a cell: within a pixel here.
+    assert 0.09 * stride / min(letterbox_frame(original, (640, 640)).scale) + 0.5 < 2
+    assert max(abs(a - b) for a, b in zip(edges, (top, bottom, left, right), strict=True)) <= 1
 
 
 @pytest.mark.parametrize("original", SIZES)

@@ -47,6 +47,14 @@ def wait_for(process: subprocess.Popen[str], path: Path, times: int) -> None:
         time.sleep(0.002)
 
 
+def wait_for_a_save(process: subprocess.Popen[str], out: Path) -> None:
+    """Until the process is in the middle of writing a state."""
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and not any(out.glob(".next-*.ckpt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+
+
 def command(out: Path, keys: dict[str, Any]) -> list[str]:
     """What a user types: to go on, or where no state is kept yet the same as before."""
     if any((out / name).is_file() for name in (LAST, PREVIOUS)):
@@ -87,17 +95,21 @@ def assert_same(one: Path, other: Path) -> None:
 def test_case_08_a_killed_run_goes_on_as_if_nothing_had_been(scenes: Path, tmp_path: Path, kills: int) -> None:
     keys = {**KEYS, "data": str(scenes), "tasks": TASKS, "epochs": 2 * kills}
     out, moments = tmp_path / "run", random.Random(2)
-    killed = 0
+    killed = within = 0
     while killed < kills:
         process = runs.shell(command(out, keys), tmp_path)
         try:
             wait_for(process, out / "config.yaml", 1)
             wait_for(process, out / LAST, moments.randrange(4))
-            time.sleep(moments.uniform(0, 0.2))
+            if killed % 3 == 1:
+                wait_for_a_save(process, out)
+            else:
+                time.sleep(moments.uniform(0, 0.2))
         finally:
             process.kill()
             # The loading process has the same output, which ends with the last that holds it.
             _, errors = process.communicate(timeout=PATIENCE)
+        within += any(out.glob(".next-*.ckpt"))
         for name in (LAST, PREVIOUS):
             assert flaw(out / name) in (None, "there is no such file")
         if process.returncode != -signal.SIGKILL:
@@ -106,6 +118,7 @@ def test_case_08_a_killed_run_goes_on_as_if_nothing_had_been(scenes: Path, tmp_p
             break
         killed += 1
     assert killed > kills // 2
+    assert within  # one at least was killed while it wrote a state
     place = {"resume": str(out)} if len(command(out, keys)) == 2 else {"out": str(out)}
     assert runs.run_training(scenes, **{**keys, **place}).exit_code == 0
     whole = runs.run_training(scenes, tmp_path / "whole", **keys).out

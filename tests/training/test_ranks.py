@@ -28,6 +28,9 @@ from yolor_mtl.training.trainer import train
 PATIENCE = 240
 """Seconds until a process counts as hanging."""
 
+MINUTE = 60
+"""Seconds until a process has noticed that the other one is gone."""
+
 KEYS: dict[str, Any] = {
     "epochs": 2,
     "batch": 2,
@@ -52,10 +55,13 @@ def write_data(root: Path) -> Path:
     return write_set(root, ["bmpc", "bmpc", "bmpc"], "val")
 
 
-def follow(patch: pytest.MonkeyPatch, end_at: int = 0) -> list[Step]:
+FAILURE = "the network of this process fails"
+
+
+def follow(patch: pytest.MonkeyPatch, fails: str = "") -> list[Step]:
     """What every step of this process had and gave; batch norm is at rest, so that no batch feeds another.
 
-    ``end_at``: the step at which the process is killed.
+    ``fails``: how the process ends at the first step of the second epoch, ``killed`` or by an ``error``.
     """
     steps: list[Step] = []
     begin, step = JointStep.on_train_batch_start, JointStep.training_step
@@ -65,7 +71,9 @@ def follow(patch: pytest.MonkeyPatch, end_at: int = 0) -> list[Step]:
         self.network.eval()
 
     def told(self: JointStep, batch: Any, place: int) -> Any:
-        if end_at and len(steps) == end_at:
+        if fails and len(steps) == 2:
+            if fails == "error":
+                raise RuntimeError(FAILURE)
             os.kill(os.getpid(), signal.SIGKILL)
         loss = step(self, batch, place)
         rows = {name: float(len(found)) for name, found in batch.rows.items()}
@@ -84,21 +92,21 @@ def learn(root: Path, out: Path, **keys: Any) -> None:
 
 
 def pair(root: Path, out: Path, *more: str) -> list[subprocess.Popen[str]]:
-    """Two processes of one training; ``more`` goes to the second."""
+    """Two processes of one training; ``more`` goes to both."""
     shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": runs.free_port()}
     shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1, "PYTHONPATH": ":".join(sys.path)}
     started = []
     for rank in range(2):
         own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
-        command = [sys.executable, "-X", "faulthandler", __file__, str(root), str(out), *(more if rank else ())]
+        command = [sys.executable, "-X", "faulthandler", __file__, str(root), str(out), *more]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         started.append(subprocess.Popen(command, env={**os.environ, **own}, text=True, **streams))
     return started
 
 
-def ended(processes: list[subprocess.Popen[str]]) -> list[runs.Said]:
+def ended(processes: list[subprocess.Popen[str]], patience: float = PATIENCE) -> list[runs.Said]:
     """What processes said; one that hangs fails the test, and tells where."""
-    deadline, hang = time.monotonic() + PATIENCE, False
+    deadline, hang = time.monotonic() + patience, False
     said = []
     try:
         for process in processes:
@@ -148,21 +156,33 @@ def test_two_processes_take_the_steps_of_one(quick: None, tmp_path: Path, monkey
         torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_case_07_the_other_process_ends_when_one_is_killed(quick: None, tmp_path: Path) -> None:
-    root = write_data(tmp_path / "data")
-    first, second = ended(pair(root, tmp_path / "run", "1"))
-    assert second.code == -signal.SIGKILL
+@pytest.mark.parametrize("fails", ["killed", "error"])
+def test_case_07_the_other_process_ends_when_one_fails(quick: None, tmp_path: Path, fails: str) -> None:
+    """After a validation of which one process had two pictures and the other one; five train, which four at a time use
+    up unevenly."""
+    root = write_set(tmp_path / "data", ["bmpc", "bm", "e", "bm", "bmpc"], "train")
+    processes = pair(write_set(root, ["bmpc", "bmpc", "bmpc"], "val"), tmp_path / "run", fails)
+    try:
+        processes[1].wait(PATIENCE)
+    finally:
+        first, second = ended(processes, MINUTE)
     assert first.code == 3, first
     assert "another process" in first.err
+    if fails == "killed":
+        assert second.code == -signal.SIGKILL
+    else:
+        assert second.code == 1
+        assert f"RuntimeError: {FAILURE}" in second.err
+    assert (tmp_path / "run" / "last.ckpt").is_file()
 
 
-def main(root: str, out: str, end_at: str = "0") -> int:
+def main(root: str, out: str, fails: str = "") -> int:
     """One process: prints its steps as JSON."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        steps = follow(patch, int(end_at))
+        steps = follow(patch, fails if os.environ["RANK"] == "1" else "")
         try:
-            learn(Path(root), Path(out))
+            learn(Path(root), Path(out), **({"val_every": 1} if fails else {}))
         except Fault as error:
             print(error, file=sys.stderr)
             return 3

@@ -95,7 +95,17 @@ def check_counts(config: Any) -> None:
     Raises:
         UserError: names the key and the least value.
     """
-    least = {"batch": 1, "beam": 1, "max_det": 1, "plots": 0, "extremes": 0, "no_repeat": 0, "imgsz": 0, "workers": -1}
+    least = {
+        "batch": 1,
+        "beam": 1,
+        "max_det": 1,
+        "plots": 0,
+        "extremes": 0,
+        "no_repeat": 0,
+        "max_unreadable": 0,
+        "imgsz": 0,
+        "workers": -1,
+    }
     for key, value in least.items():
         if getattr(config, key, value) < value:
             raise UserError(f"{key}={getattr(config, key)} is below the least, {value}")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,31 +130,16 @@ def check(words: Sequence[str], console: Console) -> int:
     layout = _layout(config.path, quiet)
     if config.fix:
         _check_fix(config, layout, how)
-    with _ending_on_sigterm():
-        checked = _checked(layout, how, config.workers, quiet)
-        if config.json:
-            console.print_json(data=checked.to_dict())
-        else:
-            _print_check(checked, console)
-        if config.fix:
-            return _fix(checked, config, quiet)
-        if config.out:
-            _write_check(checked, Path(config.out), quiet)
+    checked = _checked(layout, how, config.workers, quiet)
+    if config.json:
+        console.print_json(data=checked.to_dict())
+    else:
+        _print_check(checked, console)
+    if config.fix:
+        return _fix(checked, config, quiet)
+    if config.out:
+        _write_check(checked, Path(config.out), quiet)
     return 1 if checked.errors else 0
-
-
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds as Ctrl-C does: processes that open pictures end too, and no half copy stays; exit code 143."""
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _check_fix(config: CheckConfig, layout: Layout, how: How) -> None:

@@ -132,7 +132,7 @@ def _graphs(config: ExportConfig, model: Model, folder: Path, side: int, console
             progress.update(line, description=f"exporting {name}")
 
         meta = write_graphs(model, folder, config.format, side, str(config.half).lower(), say)
-        return add_nms(meta, folder, _options(config)) if config.nms == "inside" else meta
+        return add_nms(meta, folder, _options(config)).stamped(folder) if config.nms == "inside" else meta
 
 
 def _checked(

@@ -16,7 +16,7 @@ from yolor_mtl.inference.sources import Shot, Source, open_source
 from yolor_mtl.inference.tracking import Tracker
 from yolor_mtl.inference.video import USUAL_RATE, Film, FilmWriter
 from yolor_mtl.inference.writer import LINES, PredictionWriter
-from yolor_mtl.records import UserError
+from yolor_mtl.records import Fault, UserError
 from yolor_mtl.tasks.base import DecodeOptions
 
 ENGINES = ("local", "ray")
@@ -54,6 +54,7 @@ class PredictConfig:
         engine: local, or ray: the same on the machines of a Ray cluster, or on this one's cores.
         actors: with ``engine=ray``, how many predictors work side by side.
         gpus: with ``engine=ray``, GPUs of each of them.
+        max_unreadable: stop where more pictures than this cannot be read; 0 answers all others, however many those are.
         json: print the summary as JSON.
     """
 
@@ -80,6 +81,7 @@ class PredictConfig:
     engine: str = "local"
     actors: int = 2
     gpus: float = 0.0
+    max_unreadable: int = 0
     json: bool = False
 
 
@@ -95,34 +97,53 @@ def predict(words: Sequence[str], console: Console) -> int:
     answers: Callable[[PredictionWriter, Failed], Iterator[Path]]
     answers = _by_ray(config, source) if config.engine == "ray" else _here(config, source, quiet)
     film = _film(config, source.film) if source.film else None
-    done = 0
-    with (
-        PredictionWriter(Path(config.out), source.files, film, config.resume) as writer,
-        counting(quiet, "predicting", source.total) as progress,
-    ):
-        line = progress.task_ids[0]
-        progress.advance(line, len(writer.done))
-        if writer.replaced:
-            warn(
-                f"{config.out} had {writer.replaced} lines of an earlier run in {LINES}, which are replaced; "
-                "another time resume=true keeps them, and out= takes another folder"
-            )
-
-        def failed(shot: Shot, reason: str) -> None:
-            writer.fail(shot, reason)
-            progress.advance(line)
-
-        for _ in answers(writer, failed):
-            done += 1
-            progress.advance(line)
+    writer = PredictionWriter(Path(config.out), source.files, film, config.resume)
+    if writer.replaced:
+        warn(
+            f"{config.out} had {writer.replaced} lines of an earlier run in {LINES}, which are replaced; "
+            "another time resume=true keeps them, and out= takes another folder"
+        )
+    try:
+        _write(config, source, writer, answers, quiet)
+    except BaseException:
+        if there := writer.lines + len(writer.done):
+            warn(_kept(there, config.out, source))
+        raise
     if config.json:
-        console.print_json(data={"out": config.out, "pictures": done, "failures": writer.failures})
+        console.print_json(data={"out": config.out, "pictures": writer.lines, "failures": writer.failures})
         return 1 if writer.failures else 0
-    what = f"{done} pictures" if film is None else f"{done} frames as {film.path}"
+    what = f"{writer.lines} pictures" if film is None else f"{writer.lines} frames as {film.path}"
     console.print(f"{what} and predictions.jsonl in {config.out}/", soft_wrap=True)
     if writer.done:
         console.print(f"{len(writer.done)} pictures were there already")
     return report_failures(console, {_name(entry): entry["reason"] for entry in writer.failures})
+
+
+def _write(
+    config: PredictConfig,
+    source: Source,
+    writer: PredictionWriter,
+    answers: Callable[[PredictionWriter, Failed], Iterator[Path]],
+    console: Console,
+) -> None:
+    """Writes all answers, under a progress bar.
+
+    Raises:
+        Fault: more pictures than ``max_unreadable`` cannot be read.
+    """
+    with writer, counting(console, "predicting", source.total) as progress:
+        line = progress.task_ids[0]
+        progress.advance(line, len(writer.done))
+
+        def failed(shot: Shot, reason: str) -> None:
+            writer.fail(shot, reason)
+            progress.advance(line)
+            if 0 < config.max_unreadable < len(writer.failures):
+                told = f"{len(writer.failures)} pictures could not be read, the last one {shot.path}: {reason}"
+                raise Fault(f"{told}; max_unreadable={config.max_unreadable} allows no more")
+
+        for _ in answers(writer, failed):
+            progress.advance(line)
 
 
 def _check(config: PredictConfig, source: Source) -> None:
@@ -201,6 +222,14 @@ def _options(config: PredictConfig) -> DecodeOptions:
 
 def _film(config: PredictConfig, film: Film) -> FilmWriter:
     return FilmWriter(Path(config.out) / f"{Path(film.path).stem.replace(' ', '-')}.mp4", film.rate)
+
+
+def _kept(done: int, out: str, source: Source) -> str:
+    """What an end before the end has left."""
+    if source.film is not None:
+        return f"{done} frames have their lines in {out}/{LINES}"
+    remedy = "; with resume=true the same command goes on with the others" if source.files else ""
+    return f"{done} pictures have their lines in {out}/{LINES}{remedy}"
 
 
 def _name(failure: dict[str, Any]) -> str:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,13 +18,11 @@ from yolor_mtl.data.labels import Labels, trainable
 from yolor_mtl.data.pipeline import Pipeline
 from yolor_mtl.data.schedule import VIEWS, Draw, StepSampler
 from yolor_mtl.ops.frame import letterbox
+from yolor_mtl.ops.processes import live_and_die_with_the_parent
 from yolor_mtl.records import Annotations, Batch, PackedError, Sample, View
 
 ATTEMPTS = 8
 """Other pictures that are tried in place of one that cannot be read."""
-
-ORPHAN_SECONDS = 1.0
-"""How often a loading process looks whether its parent is still there."""
 
 Failure = tuple[str, str]
 """Path of a picture and why it could not be read."""
@@ -184,34 +177,6 @@ class Collate:
             batch.rows[name] = torch.tensor(rows, dtype=torch.int64)
             batch.targets[name] = task.targets([samples[row] for row in rows]) if rows else {}
         return replace(batch, failures=failures)
-
-
-def live_and_die_with_the_parent(worker: int) -> None:
-    """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it or is gone.
-
-    The parent asks by a flag, which one that waits for a disk or a server does not see, and then by SIGTERM: so the
-    first may be the scheduler's, and the next one ends it. A parent that was killed cannot ask, and a process that
-    waits until its batch is taken would wait for ever.
-    """
-    told = 0
-
-    def once_more(number: int, frame: object) -> None:
-        nonlocal told
-        told += 1
-        if told > 1:
-            os._exit(128 + number)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, once_more)
-    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with_the_parent(first: int) -> None:
-    parent = multiprocessing.parent_process()
-    # Both questions: a parent that was gone before the first was asked, and one whose end of a pipe others hold open.
-    while os.getppid() == first and (parent is None or parent.is_alive()):
-        time.sleep(ORPHAN_SECONDS)
-    os._exit(1)
 
 
 def training_loader(

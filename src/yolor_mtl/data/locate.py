@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
-from yolor_mtl.config import fill, nearest
+from yolor_mtl.config import fill, nearest, read_yaml
 from yolor_mtl.data.coco_json import read_json
 from yolor_mtl.data.shards.listing import Listing
 from yolor_mtl.data.shards.place import ShardKeys, ShardPlace, shards_of
@@ -288,12 +287,7 @@ def _nothing_found(root: Path) -> str:
 
 
 def _from_yaml(path: Path) -> Layout:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected the keys path, train, val, test, names")
+    content = read_yaml(path)
     folder = content.get("path", ".")
     if not isinstance(folder, str):
         raise UserError(f"{path}: path must be a folder, got {folder!r}")

@@ -85,6 +85,30 @@ class GraphMeta:
 
 
 @dataclass(frozen=True)
+class FileMeta:
+    """A file of a graph, as it was written.
+
+    Attributes:
+        size: bytes.
+        blake2b: digest of its bytes, 32 hexadecimal digits.
+    """
+
+    size: int
+    blake2b: str
+
+    @classmethod
+    def of(cls, path: Path) -> FileMeta:
+        """What a file is now.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            return cls(file.tell(), digest)
+
+
+@dataclass(frozen=True)
 class Meta:
     """What ``meta.json`` says.
 
@@ -99,6 +123,7 @@ class Meta:
         config: the network's row; ``imgsz`` is the side it was exported for.
         space: classes and vocabulary.
         notes: what else there is to know: the measured agreement, scores before and after quantisation.
+        files: by name, what the graphs' files must be; empty in folders written before this was kept.
     """
 
     format: str
@@ -111,6 +136,7 @@ class Meta:
     config: ModelConfig
     space: LabelSpace
     notes: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, FileMeta] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Writes ``meta.json``; some of it twice, as its readers need it: names by index beside the label space."""
@@ -128,6 +154,7 @@ class Meta:
             "int8": self.int8,
             "parameters": self.parameters,
             "graphs": {name: asdict(graph) for name, graph in self.graphs.items()},
+            **({"files": {name: asdict(file) for name, file in self.files.items()}} if self.files else {}),
             "notes": self.notes,
             "config": asdict(self.config),
             "label_space": json.loads(self.space.to_json()),
@@ -157,6 +184,7 @@ class Meta:
                 )
                 for name, graph in raw["graphs"].items()
             }
+            files = {name: FileMeta(**file) for name, file in raw.get("files", {}).items()}
             plain = {name: raw[name] for name in ("format", "multiple", "half", "int8", "parameters", "notes")}
             tasks, words = tuple(raw["tasks"]), raw["vocabulary_sha256"]
         except (KeyError, TypeError, AttributeError) as error:
@@ -166,7 +194,34 @@ class Meta:
             raise UserError(f"{path}: its vocabulary is not the one that was exported (sha256 differs); export anew")
         if plain["format"] not in FORMATS or VISION not in graphs:
             raise UserError(f"{path}: format {plain['format']!r} without a known graph; export anew")
-        return cls(**plain, tasks=tasks, graphs=graphs, config=config, space=space)
+        return cls(**plain, tasks=tasks, graphs=graphs, config=config, space=space, files=files)
+
+    def stamped(self, folder: Path) -> Meta:
+        """The same with the files that the graphs have now, written; for whoever wrote them."""
+        stems = {Path(graph.file).stem for graph in self.graphs.values()}
+        files = {path.name: FileMeta.of(path) for path in sorted(folder.iterdir()) if path.stem in stems}
+        more = replace(self, files=files)
+        more.write(folder)
+        return more
+
+    def verify(self, folder: Path) -> None:
+        """Refuses a folder whose graphs are not those that were written.
+
+        Raises:
+            UserError: a file is missing, or was altered.
+        """
+        for name in dict.fromkeys([*(graph.file for graph in self.graphs.values()), *self.files]):
+            path = folder / name
+            if not path.is_file():
+                raise UserError(f"{path} is missing; export anew")
+            if not self.files:
+                continue
+            should = self.files.get(name)
+            # The size first: it is known without reading all of a file that was cut off.
+            if should is None or path.stat().st_size != should.size or FileMeta.of(path) != should:
+                raise UserError(
+                    f"{path} was altered after it was written: its size or digest does not fit; export anew"
+                )
 
 
 def _hash(vocabulary: str | None) -> str | None:
@@ -249,12 +304,10 @@ def load_exported(folder: Path, only: Sequence[str] = ()) -> Exported:
         only: tasks to run; all that were exported by default.
 
     Raises:
-        UserError: a file is missing or broken, a task is not in it, or a package is not installed.
+        UserError: a file is missing, broken or altered, a task is not in it, or a package is not installed.
     """
     meta = Meta.read(folder)
-    for graph in meta.graphs.values():
-        if not (folder / graph.file).is_file():
-            raise UserError(f"{folder / graph.file} is missing; export anew")
+    meta.verify(folder)
     for name in only:
         if name not in meta.tasks:
             raise UserError(

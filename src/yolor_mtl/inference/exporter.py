@@ -91,8 +91,7 @@ def write_graphs(model: Model, folder: Path, kind: str, imgsz: int, half: str, s
         config=replace(model.config, imgsz=imgsz),
         space=model.space,
     )
-    meta.write(folder)
-    return meta
+    return meta.stamped(folder)
 
 
 def _reason(error: Exception) -> str:
@@ -185,9 +184,7 @@ def quantise(meta: Meta, folder: Path, dataset: CocoDataset, number: int) -> Met
     if not images:
         raise UserError(f"no picture of {dataset.root} can be read to calibrate by")
     openvino.quantise(folder / meta.graphs[VISION].file, images, len(images))
-    quantised = replace(meta, int8=True)
-    quantised.write(folder)
-    return quantised
+    return replace(meta, int8=True).stamped(folder)
 
 
 def with_notes(meta: Meta, folder: Path, **notes: object) -> Meta:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -111,9 +113,13 @@ def predict_by_ray(job: RayJob, writer: PredictionWriter, failed: Callable[[Shot
     # Ray says on stdout what happens to its workers, where the answers of a command stand.
     with redirect_stdout(sys.stderr):
         try:
+            ended = signal.getsignal(signal.SIGTERM)
             ray.init(
                 ignore_reinit_error=True, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
             )
+            # Ray's own handler would end the command with another exit code.
+            if ended is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, ended)
             # The command shows how far the job is.
             DataContext.get_current().enable_progress_bars = False
             logging.getLogger("ray.data").setLevel(logging.ERROR)

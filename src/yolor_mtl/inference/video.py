@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -182,23 +183,47 @@ class FilmWriter:
         self._stream: Any = None
 
     def close(self) -> None:
-        """Gives the film its name; there is none where no frame was added."""
+        """Gives the film its name; there is none where no frame was added.
+
+        Raises:
+            OSError: it cannot be written to its end; what there was is gone, as no player shows a film without its end.
+        """
         if self._container is None:
             return
-        for packet in self._stream.encode(None):
-            self._container.mux(packet)
-        self._container.close()
-        self._unfinished.replace(self.path)
+        try:
+            with self._told():
+                try:
+                    for packet in self._stream.encode(None):
+                        self._container.mux(packet)
+                finally:
+                    self._container.close()
+            self._unfinished.replace(self.path)
+        except BaseException:
+            self._unfinished.unlink(missing_ok=True)
+            raise
 
     def add(self, picture: Image.Image) -> None:
-        """One more frame; all have the size of the first."""
+        """One more frame; all have the size of the first.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         av = _av()
         if self._container is None:
             self._begin(picture)
         size = (self._stream.width, self._stream.height)
         frame = av.VideoFrame.from_image(picture if picture.size == size else _fitted(picture, size))
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
+        with self._told():
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What FFmpeg says is an error of the system with this film's name: no other one has a file of it in view."""
+        try:
+            yield
+        except _av().error.FFmpegError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _begin(self, picture: Image.Image) -> None:
         av = _av()

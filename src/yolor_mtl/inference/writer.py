@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from yolor_mtl.inference.result import Result
 from yolor_mtl.inference.sources import Shot
 from yolor_mtl.inference.video import FilmWriter
-from yolor_mtl.ops.files import write_atomic, write_text
+from yolor_mtl.ops.files import naming, write_atomic, write_text
 from yolor_mtl.records import UserError
 
 LINES = "predictions.jsonl"
@@ -67,6 +68,7 @@ class PredictionWriter:
         done: paths that have a line already.
         replaced: number of an earlier run's lines, which are gone.
         failures: what could not be read.
+        lines: number of lines that were written.
 
     Raises:
         UserError: with ``resume``, there are lines of another kind.
@@ -77,6 +79,7 @@ class PredictionWriter:
     ) -> None:
         self.out = out
         self.failures: list[dict[str, Any]] = []
+        self.lines = 0
         self._film = film
         self._free = Stems()
         self.stems = self._free.of(files)
@@ -87,7 +90,7 @@ class PredictionWriter:
         self.done = frozenset(lines)
         if resume:
             write_text(out / LINES, "".join(lines.values()))
-        self._lines = (out / LINES).open("a" if resume else "w", encoding="utf-8")
+        self._file = (out / LINES).open("a" if resume else "w", encoding="utf-8")
 
     def __enter__(self) -> PredictionWriter:
         return self
@@ -95,11 +98,17 @@ class PredictionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lines.close()
+        closing = ExitStack()  # each is closed, whatever becomes of the one before
+        closing.callback(self._write_failures)
         if self._film is not None:
-            self._film.close()
-        if self.failures:
-            write_text(self.out / "failures.json", json.dumps(self.failures, ensure_ascii=False, indent=1))
+            closing.callback(self._film.close)
+        closing.callback(self._file.close)
+        try:
+            closing.close()
+        except OSError:
+            # What ended it, such as a full disk, is told, and not that there was no closing because of it.
+            if error is None:
+                raise
 
     def add(self, result: Result) -> Path:
         """Writes one result; returns its picture, or the film that it is a part of."""
@@ -113,13 +122,19 @@ class PredictionWriter:
 
     def line(self, record: dict[str, Any]) -> None:
         """One more line."""
-        self._lines.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._lines.flush()
+        with naming(self.out / LINES):
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self._file.flush()
+        self.lines += 1
 
     def fail(self, shot: Shot, reason: str) -> None:
         """Notes a picture that could not be read."""
         frame = {} if shot.frame is None else {"frame": shot.frame}
         self.failures.append({"path": shot.path, **frame, "reason": reason})
+
+    def _write_failures(self) -> None:
+        if self.failures:
+            write_text(self.out / "failures.json", json.dumps(self.failures, ensure_ascii=False, indent=1))
 
 
 def _count_lines(path: Path) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -86,8 +84,9 @@ def flaw(path: Path) -> str | None:
     if altered is not None:
         return f"not a whole checkpoint (the checksum of {altered} does not fit)"
     try:
-        _progress(path)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError, TypeError):
+        _place(path)
+    # What another program wrote may hold anything.
+    except Exception:
         return "not a whole checkpoint of a training"
     return None
 
@@ -122,14 +121,14 @@ def find_state(resume: str, console: Console) -> Path:
 
 def set_place(path: Path, sampler: StepSampler) -> None:
     """Sets the sampler to the epoch and batch that come next in a state that has no :func:`flaw`."""
-    loop = _progress(path)
-    epochs, batches = (loop[name]["current"] for name in ("epoch_progress", "epoch_loop.batch_progress"))
-    inside = batches["processed"] if epochs["ready"] > epochs["processed"] else 0
+    epochs, inside = _place(path)
     steps = sampler.schedule.steps
-    sampler.epoch, sampler.start = divmod(epochs["processed"] * steps + inside, steps)
+    sampler.epoch, sampler.start = divmod(epochs * steps + inside, steps)
 
 
-def _progress(path: Path) -> dict[str, Any]:
-    """Lightning's counts of epochs and batches; the tensors are not read."""
-    loop: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
-    return loop
+def _place(path: Path) -> tuple[int, int]:
+    """Whole epochs, and batches of the one that was begun, as Lightning counts them; the tensors are not read."""
+    loop = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
+    epochs, batches = (loop[name]["current"] for name in ("epoch_progress", "epoch_loop.batch_progress"))
+    whole = int(epochs["processed"])
+    return whole, int(batches["processed"]) if epochs["ready"] > whole else 0

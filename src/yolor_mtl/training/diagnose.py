@@ -19,11 +19,12 @@ from yolor_mtl.data.augment import weak
 from yolor_mtl.data.coco import CocoDataset
 from yolor_mtl.data.image import UnreadableImageError
 from yolor_mtl.data.labels import Labels, trainable
-from yolor_mtl.data.loader import Collate, Entry, live_and_die_with_the_parent, load_sample
+from yolor_mtl.data.loader import Collate, Entry, load_sample
 from yolor_mtl.data.pipeline import Pipeline
 from yolor_mtl.models.gelan import Gelan
 from yolor_mtl.models.network import Network
 from yolor_mtl.models.trunks.gyolo import FINE
+from yolor_mtl.ops.processes import live_and_die_with_the_parent
 from yolor_mtl.records import Batch, View
 from yolor_mtl.tasks.base import Task, task_losses, task_totals
 

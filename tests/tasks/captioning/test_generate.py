@@ -70,7 +70,7 @@ def _allowed(logits: Tensor, written: list[int]) -> Tensor:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("seed", range(4))
-def test_greedy_as_a_loop_without_a_cache(seed: int) -> None:
+def test_case_18_greedy_as_a_loop_without_a_cache(seed: int) -> None:
     head = _head(seed)
     memory = _memory(head, 3)
     found = generate(head, {"memory": memory}, words=WORDS, beam=1, max_tokens=8)

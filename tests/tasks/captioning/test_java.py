@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from coco_reference import labelled
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
 from real_captions import caption_groups
 
 from yolor_mtl.records import UserError
@@ -84,6 +88,45 @@ def test_case_12_no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"java=true: no java on the PATH; install one"):
         CaptionMetric().check_java()
+
+
+SCORED = [
+    ("A cat sits on the mat.", ["The cat sits on a red mat!", "A cat is sitting on the mat."]),
+    ("Two dogs, running", ["Two dogs run in the park.", "Dogs running; in a park"]),
+    ("a man rides a man rides", ["A man rides a horse.", "The man (in red) rides"]),
+    ("", ["An empty street."]),
+]
+WORDS = [
+    ("a cat sits on the mat", ["the cat sits on a red mat", "a cat is sitting on the mat"]),
+    ("two dogs running", ["two dogs run in the park", "dogs running in a park"]),
+    ("a man rides a man rides", ["a man rides a horse", "the man -lrb- in red -rrb- rides"]),
+    ("", ["an empty street"]),
+]
+"""The same as Stanford's tokenizer gives it."""
+
+
+def test_case_12_scores_without_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From texts to numbers, with no java on the PATH and no process started: the numbers of pycocoevalcap's scorers
+    on words that were split by hand."""
+
+    def refuse(*given: object, **more: object) -> None:
+        raise AssertionError(f"a process is started: {given}")
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert shutil.which("java") is None
+    metric = CaptionMetric()
+    for number, (text, references) in enumerate(SCORED):
+        metric.update({"text": text}, labelled(number, captions=tuple(references)))
+    numbers = metric.compute()
+    truth = {number: references for number, (_, references) in enumerate(WORDS)}
+    answers = {number: [text] for number, (text, _) in enumerate(WORDS)}
+    bleu, _ = Bleu(4).compute_score(truth, answers, verbose=0)
+    expected = {f"caption/BLEU-{n}": score for n, score in enumerate(bleu, 1)}
+    expected["caption/ROUGE-L"] = Rouge().compute_score(truth, answers)[0]
+    expected["caption/CIDEr"] = Cider().compute_score(truth, answers)[0]
+    assert numbers == pytest.approx(expected, abs=1e-6)
+    assert all(0.1 < score < 5 for score in numbers.values())
 
 
 def test_no_package(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_terms_directly() -> None:
         assert divisor.item() == pytest.approx(count, rel=1e-5)
 
 
-def test_crowd_points_do_not_count() -> None:
+def test_case_03_crowd_points_do_not_count() -> None:
     """Whatever the network says inside of a crowd region, loss and gradient stay the same."""
     out = _outputs(1)
     wanted = boxes_table([[(0.0, 0, 30, 30), (40.0, 0, 96, 64)]], crowd={(0, 1)})
@@ -119,7 +119,7 @@ def test_pictures_without_boxes(rows: list[list[tuple[float, ...]]]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
-def test_degenerate_boxes_and_logits(dtype: torch.dtype, scale: float) -> None:
+def test_case_06_degenerate_boxes_and_logits(dtype: torch.dtype, scale: float) -> None:
     boxes = [(20.0, 20, 20, 20), (20.0, 20, 20 + 1e-7, 60), (-90.0, -90, 300, 300), (200.0, 200, 300, 300)]
     out = _outputs(1, dtype)
     with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from yolor_mtl.data.check.cleaned_maps import write_panoptic, write_turned
+from yolor_mtl.data.check.cleaned_maps import map_size, write_panoptic, write_turned
 from yolor_mtl.data.check.entries import Entry, Ids, Listed, changed, decoded, encode, listed, whole
 from yolor_mtl.data.check.mended import mended_object
 from yolor_mtl.data.check.plan import DROPPED, FilePlan, Plan
@@ -255,7 +255,7 @@ class SplitCopy:
                 if segment["category_id"] in renumbered
             ]
             checks = plan.entries["annotations"].get(place, set())
-            turn = self._turn(ids.image_id)
+            turn = self._turn(ids.image_id, source)
             if checks or turn or len(segments) < len(entry["segments_info"]):
                 segments = write_panoptic(source, self.place(source), segments, turn)
             else:
@@ -265,26 +265,30 @@ class SplitCopy:
             labels[number] = msgspec.Raw(encode(said)) if said != entry else text
         return list(labels.values())
 
-    def _turn(self, image_id: int) -> int | None:
-        return None if image_id in self._upright else self.orientations.get(image_id)
+    def _turn(self, image_id: int | None, source: Path) -> int | None:
+        """The orientation by which a label map is to be turned; its own size says whether it is upright already."""
+        if image_id is None or (orientation := self.orientations.get(image_id)) is None:
+            return None
+        found = map_size(source)
+        stored = self._sizes.get(image_id, found)
+        # A square says nothing: then what the objects have told of the picture holds.
+        upright = image_id in self._upright if found == found[::-1] else found != stored
+        return None if upright else orientation
 
     def _stuff(self) -> None:
         """COCO-Stuff maps of the pictures that stay."""
         folder = self.files.stuff_maps
         if folder is None:
             return
-        on_their_side = {
-            name for name, number in self._first.items() if number in self.orientations and self._turn(number)
-        }
         for name in self.copied.names:
             source = folder / map_name(name)
             if str(source) in self.plan.stuff or not source.exists():
                 continue
             target = self.place(source)
-            if name not in on_their_side:
+            if turn := self._turn(self._first.get(name), source):
+                write_turned(source, target, turn)
+            else:
                 self.put(source, target)
-                continue
-            write_turned(source, target, self.orientations[self._first[name]])
 
     def _note(self, *, changed: bool) -> None:
         self.copied.mended += changed

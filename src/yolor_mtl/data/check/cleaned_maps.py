@@ -13,6 +13,12 @@ from yolor_mtl.data.check.turned import turned_map
 from yolor_mtl.data.semantic_maps import panoptic_ids, panoptic_pixels
 
 
+def map_size(source: Path) -> tuple[int, int]:
+    """Height and width of a label map."""
+    with Image.open(source) as picture:
+        return picture.height, picture.width
+
+
 def write_panoptic(source: Path, target: Path, segments: Sequence[Entry], turn: int | None) -> list[Entry]:
     """Writes a panoptic PNG of the listed segments only.
 

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 from PIL import Image
 
 from yolor_mtl.data.check.findings import Finding, Findings, Shape
 from yolor_mtl.data.image import UnreadableImageError, open_upright, read_head
-from yolor_mtl.records import Fault
+from yolor_mtl.ops.processes import in_processes
 
 How = Literal["whole", "head", "none"]
 """How far pictures are opened: decoded whole, their heads only, or not at all."""
 
 HOW: tuple[How, ...] = ("whole", "head", "none")
-
-_CHUNK = 16
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Picture(NamedTuple):
@@ -102,29 +93,6 @@ def open_all(paths: Sequence[Path], how: How, workers: int, step: Callable[[int]
     return facts
 
 
-def in_processes(work: Callable[[T], R], jobs: Sequence[T], workers: int) -> Iterator[R]:
-    """Answers in the order of the jobs.
-
-    Raises:
-        Fault: a process was killed, which is what happens where memory ends.
-    """
-    workers = min(workers, -(-len(jobs) // _CHUNK))
-    if workers <= 1:
-        yield from map(work, jobs)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(), _leave_interrupts_to_the_parent)
-    try:
-        yield from pool.map(work, jobs, chunksize=_CHUNK)
-    except BrokenProcessPool as error:
-        raise Fault("a process that opens pictures was killed, perhaps for want of memory; try workers=1") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def look(path: Path, how: How) -> Facts:
     """Opens one picture."""
     try:
@@ -177,8 +145,3 @@ def _mistyped(path: Path, kind: str) -> str:
     if not ending or promised == real or (promised == "MPO" and real == "JPEG"):
         return ""
     return f"the content is {kind}, the ending {path.suffix}"
-
-
-def processes(asked: int) -> int:
-    """Number of processes; 0 asks for one for each core that this process may use."""
-    return asked or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))

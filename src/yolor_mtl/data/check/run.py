@@ -16,7 +16,7 @@ from yolor_mtl.data.check.findings import Findings
 from yolor_mtl.data.check.lists import SplitImages, check_collisions, read_categories, read_images
 from yolor_mtl.data.check.maps import MapJob, open_map, read_panoptic
 from yolor_mtl.data.check.objects import Objects, read_objects
-from yolor_mtl.data.check.pictures import Facts, How, Picture, compare, in_processes, open_all, processes
+from yolor_mtl.data.check.pictures import Facts, How, Picture, compare, open_all
 from yolor_mtl.data.check.reading import Source
 from yolor_mtl.data.check.result import Checked, SplitFacts
 from yolor_mtl.data.check.splits import check_twice, check_unlisted
@@ -25,6 +25,7 @@ from yolor_mtl.data.coco import map_name
 from yolor_mtl.data.coco_classes import real_classes
 from yolor_mtl.data.coco_json import JsonCategory
 from yolor_mtl.data.locate import Layout, SplitFiles
+from yolor_mtl.ops.processes import in_processes, processes
 from yolor_mtl.records import UserError
 
 

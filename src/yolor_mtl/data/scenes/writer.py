@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +12,7 @@ from yolor_mtl.data.scenes.pictures import Entry, Job, Labels, make_picture
 from yolor_mtl.data.scenes.stuff import STUFF_IDS
 from yolor_mtl.data.scenes.things import THINGS
 from yolor_mtl.ops.files import write_text
+from yolor_mtl.ops.processes import in_processes, processes
 from yolor_mtl.records import UserError
 
 MARKER = "scenes.json"
@@ -21,7 +20,6 @@ MARKER = "scenes.json"
 
 _GENERATOR = "yolor_mtl.data.scenes"
 _FIRST_IDS = MappingProxyType({"train": 1, "val": 1_000_001})
-_CHUNK = 8
 
 
 def write_scenes(
@@ -48,6 +46,7 @@ def write_scenes(
 
     Raises:
         UserError: ``out`` holds something else, or a number makes no sense.
+        Fault: a process was killed.
     """
     if min(train, val) < 0 or train + val == 0 or max(train, val) >= 1_000_000 or seed < 0:
         raise UserError(f"scenes: train={train}, val={val}, seed={seed}: expected 0 or more, and at least one picture")
@@ -64,7 +63,7 @@ def write_scenes(
             (out / "annotations" / f"panoptic_{split}").mkdir(parents=True)
         jobs += [Job(out, split, (seed, number, index), first + index) for index in range(counts.get(split, 0))]
     labels: dict[str, list[Labels]] = {split: [] for split in counts}
-    for job, made in zip(jobs, _made(jobs, workers or os.cpu_count() or 1), strict=True):
+    for job, made in zip(jobs, in_processes(make_picture, jobs, processes(workers or 0)), strict=True):
         labels[job.split].append(made)
         if progress is not None:
             progress(1)
@@ -91,16 +90,6 @@ def _is_ours(out: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("generator") == _GENERATOR
-
-
-def _made(jobs: Sequence[Job], workers: int) -> Iterator[Labels]:
-    """The labels of each job, in their order."""
-    workers = min(workers, -(-len(jobs) // _CHUNK))
-    if workers == 1:
-        yield from map(make_picture, jobs)
-        return
-    with multiprocessing.get_context().Pool(workers) as pool:
-        yield from pool.imap(make_picture, jobs, chunksize=_CHUNK)
 
 
 def _write_annotations(out: Path, labels: dict[str, list[Labels]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -24,6 +25,22 @@ PACKAGES = ("openvino",)
 """What it takes to write a graph and to open it."""
 
 
+def _need(*packages: str) -> None:
+    """To be called before any import of OpenVINO or NNCF: refuses to go on without them, and stops their telemetry.
+
+    Both report to a server that they were imported and what they did, unasked, and keep a client's number in
+    ``~/intel``. Their switches do not help: ``opt_in_out --opt_out`` reports itself, and NNCF reads its variables only
+    after it made the files. Without the package that does the sending both go on with a stub, so it cannot be
+    imported any more. Who imported it before us has chosen for the process, and keeps it.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    need("export", *packages)
+    # None makes the import of a module fail; typeshed knows no such value.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
 def write(program: ExportedProgram, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """Writes a program as OpenVINO's two files, weights in fp32.
 
@@ -36,7 +53,7 @@ def write(program: ExportedProgram, path: Path, inputs: Sequence[str], outputs: 
     Raises:
         UserError: the package is not installed.
     """
-    need("export", "openvino")
+    _need("openvino")
     import openvino
 
     _settle_least(program)
@@ -74,7 +91,7 @@ def quantise(path: Path, images: Iterable[Tensor], number: int) -> None:
     Raises:
         UserError: the package is not installed.
     """
-    need("export", "openvino", "nncf")
+    _need("openvino", "nncf")
     import nncf
     import openvino
 
@@ -102,7 +119,7 @@ class OpenvinoGraph:
     """
 
     def __init__(self, path: Path, half: bool = False) -> None:
-        need("export", "openvino")
+        _need("openvino")
         import openvino
         import openvino.properties as properties
         import openvino.properties.hint as hints

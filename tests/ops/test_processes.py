@@ -1,0 +1,115 @@
+"""Processes that work for another one: their answers, and that none stays when one of them or the parent is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from yolor_mtl.ops.processes import in_processes, live_and_die_with_the_parent
+from yolor_mtl.records import Fault
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_answers_come_in_the_order_of_the_jobs(workers: int) -> None:
+    assert list(in_processes(square, range(100), workers)) == [number * number for number in range(100)]
+    assert list(in_processes(square, [], workers)) == []
+
+
+def one_dies(number: int) -> int:
+    """Of the first process; the other one goes on decoding for a minute, if nobody ends it."""
+    if number == 0:
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        sum(range(10_000))
+    return number
+
+
+def test_a_process_that_is_killed_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have inherited this process's own handler of the signal by which they are ended."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before, begun = signal.signal(signal.SIGTERM, stop), time.monotonic()
+    try:
+        with pytest.raises(Fault, match="was killed, perhaps for want of memory; try workers=1"):
+            list(in_processes(one_dies, range(32), 2))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - begun < 50
+    assert not multiprocessing.active_children()
+
+
+POOL = """
+import time
+from yolor_mtl.ops.processes import in_processes
+
+print("working", flush=True)
+list(in_processes(time.sleep, [600.0] * 64, 2))
+"""
+
+
+def test_a_pool_does_not_outlive_a_killed_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "working\n"
+    time.sleep(2)
+    parent.kill()
+    # Its processes have the same output, which ends with the last that holds it.
+    assert parent.communicate(timeout=60)[0] == ""
+
+
+def test_a_loading_process_that_waits_ends_when_it_is_told_twice() -> None:
+    """The first SIGTERM may be the scheduler's to all of them; the parent's own comes after it."""
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+
+    def wait() -> None:
+        live_and_die_with_the_parent(0)
+        ready.set()
+        time.sleep(60)
+
+    process = context.Process(target=wait)
+    process.start()
+    assert ready.wait(30)
+    process.terminate()
+    process.join(0.5)
+    assert process.is_alive()
+    process.terminate()
+    process.join(30)
+    assert process.exitcode == 128 + signal.SIGTERM
+
+
+ORPHANED = """
+import os, sys, time
+from torch.utils.data import DataLoader
+from yolor_mtl.ops.processes import live_and_die_with_the_parent
+
+large = [bytes(1 << 20)] * 4  # more than a pipe holds
+batches = iter(DataLoader(large, num_workers=1, collate_fn=list, worker_init_fn=live_and_die_with_the_parent))
+print("loading", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_loading_process_does_not_outlive_a_killed_parent() -> None:
+    """It waits for its batch to be taken, and torch's own look at the parent comes before that."""
+    parent = subprocess.Popen([sys.executable, "-c", ORPHANED], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "loading\n"
+    time.sleep(1)
+    parent.kill()
+    # The loading process has the same output, which ends with the last that holds it.
+    assert parent.communicate(timeout=60)[0] == ""
