@@ -219,7 +219,7 @@ class FilmWriter:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """What FFmpeg says is an error of the system with this film's name: no other one has a file of it in view."""
+        """What FFmpeg tells becomes an error of the system, with this film's name and not the unfinished file's."""
         try:
             yield
         except _av().error.FFmpegError as error:
