@@ -171,7 +171,7 @@ MERGED = "a0: &a0 {b: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
         ("a: " + "[" * 120 + "]" * 120, "values inside values without end"),
         (MERGED, "more than 1000000 values"),
         ("a: &a !!pairs [b: *a]", "values inside values without end"),
-        ("a: !!bool x", "is not YAML"),
+        ("a: !!bool x", "is not YAML: a value is not what its tag says"),
         ('a: !!int ""', "is not YAML"),
         ("a: !!timestamp x", "is not YAML"),
         ("a: 2024-13-45", "is not YAML: month must be"),

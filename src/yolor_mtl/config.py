@@ -62,9 +62,11 @@ def _load_yaml(text: str) -> Any:
         return loader.construct_document(node) if node else None
     except RecursionError as error:
         raise ValueError("values inside values without end") from error
-    # What is told to be a number, a date or a truth and is none raises whatever comes of it.
-    except Exception as error:
+    except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+    # What PyYAML makes of `!!bool x`, `!!int ""` and `!!timestamp x`.
+    except (LookupError, AttributeError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"a value is not what its tag says ({error!r})") from error
 
 
 def _extent(node: yaml.Node | None, known: dict[int, tuple[int, int]]) -> tuple[int, int]:

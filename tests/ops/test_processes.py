@@ -61,14 +61,18 @@ list(in_processes(time.sleep, [600.0] * 64, 2))
 """
 
 
-def test_a_pool_does_not_outlive_a_killed_parent() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE, text=True)
+def nothing_outlives(code: str) -> None:
+    """Kills a program a moment after its first line; the output of its processes is its own, and ends with the last."""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     assert parent.stdout.readline() == "working\n"
     time.sleep(2)
     parent.kill()
-    # Its processes have the same output, which ends with the last that holds it.
     assert parent.communicate(timeout=60)[0] == ""
+
+
+def test_a_pool_does_not_outlive_a_killed_parent() -> None:
+    nothing_outlives(POOL)
 
 
 def test_a_loading_process_that_waits_ends_when_it_is_told_twice() -> None:
@@ -99,17 +103,11 @@ from yolor_mtl.ops.processes import live_and_die_with_the_parent
 
 large = [bytes(1 << 20)] * 4  # more than a pipe holds
 batches = iter(DataLoader(large, num_workers=1, collate_fn=list, worker_init_fn=live_and_die_with_the_parent))
-print("loading", flush=True)
+print("working", flush=True)
 time.sleep(600)
 """
 
 
 def test_a_loading_process_does_not_outlive_a_killed_parent() -> None:
     """It waits for its batch to be taken, and torch's own look at the parent comes before that."""
-    parent = subprocess.Popen([sys.executable, "-c", ORPHANED], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    assert parent.stdout.readline() == "loading\n"
-    time.sleep(1)
-    parent.kill()
-    # The loading process has the same output, which ends with the last that holds it.
-    assert parent.communicate(timeout=60)[0] == ""
+    nothing_outlives(ORPHANED)

@@ -56,9 +56,21 @@ def test_a_whole_state_and_what_is_none(tmp_path: Path) -> None:
     assert flaw(write(tmp_path / "a.ckpt")) is None
     assert flaw(tmp_path / "absent.ckpt") == "there is no such file"
     torch.save({"state_dict": {}}, tmp_path / "b.ckpt")
-    assert flaw(tmp_path / "b.ckpt") == "not a whole checkpoint of a training"
+    assert flaw(tmp_path / "b.ckpt") == "not a whole checkpoint of a training (KeyError: 'loops')"
     (tmp_path / "c.ckpt").touch()
     assert "not a whole checkpoint" in str(flaw(tmp_path / "c.ckpt"))
+
+
+def test_a_want_of_memory_is_no_flaw_of_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going on from the state before it would lose steps for nothing."""
+
+    def refuse(*given: object, **more: object) -> None:
+        raise MemoryError
+
+    path = write(tmp_path / "a.ckpt")
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(MemoryError):
+        flaw(path)
 
 
 def test_every_cut_is_noticed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from yolor_mtl.data.schedule import StepSampler
+from yolor_mtl.ops.faults import out_of_memory
 from yolor_mtl.ops.files import write_atomic
 from yolor_mtl.records import UserError
 
@@ -85,9 +86,12 @@ def flaw(path: Path) -> str | None:
         return f"not a whole checkpoint (the checksum of {altered} does not fit)"
     try:
         _place(path)
-    # What another program wrote may hold anything.
-    except Exception:
-        return "not a whole checkpoint of a training"
+    # What another program wrote may hold anything; that there is no memory says nothing about the file.
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        reason = next(iter(f"{error}".splitlines()), "")
+        return f"not a whole checkpoint of a training ({type(error).__name__}: {reason})"
     return None
 
 
