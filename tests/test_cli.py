@@ -42,7 +42,7 @@ def test_help_says_what_a_verb_does(command: runs.Command) -> None:
     [
         (UserError("[bold] is kept"), 2),
         (KeyboardInterrupt(), 130),
-        (BrokenPipeError(), 0),
+        (BrokenPipeError(), 141),
         (OSError(errno.ENOSPC, "No space left on device", "x.ckpt"), 3),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 2),
         (Fault("the loss a/b is nan"), 3),

@@ -16,11 +16,13 @@ from typing import Any
 from rich.console import Console
 
 from yolor_mtl.config import nearest
-from yolor_mtl.ops.faults import system_fault
+from yolor_mtl.ops.console import Output
+from yolor_mtl.ops.faults import reader_gone, system_fault
+from yolor_mtl.ops.processes import endings
 from yolor_mtl.records import Fault, UserError
 
 HELP = frozenset({"help", "--help", "-h"})
-DONE, SOME_FAILED, REFUSED, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, SOME_FAILED, REFUSED, FAULT, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,13 @@ VERBS: Mapping[str, Verb] = {
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code says how it went.
 
-    0 done, 1 done but some inputs failed, 2 refused, 3 stopped by a fault, 130 Ctrl-C, 143 SIGTERM.
+    0 done, 1 done but some inputs failed, 2 refused, 3 stopped by a fault; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141
+    whoever read the output is gone.
     """
     given = list(sys.argv[1:] if words is None else words)
-    console, errors = Console(), Console(stderr=True)
+    console, errors = Output(), Output(stderr=True)
     try:
-        with _ending_on_sigterm():
+        with _ending_on_signals():
             return _dispatch(given, console)
     except UserError as error:
         errors.print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True, highlight=False)
@@ -120,12 +123,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        return DONE
     except Fault as error:
         errors.print(f"[red]stopped:[/red] {_plain(str(error))}", soft_wrap=True, highlight=False)
         return FAULT
     except Exception as error:
+        if reader_gone(error):
+            return UNREAD
         if told := system_fault(error):
             errors.print(f"[red]stopped:[/red] {_plain(told)}", soft_wrap=True, highlight=False)
             return FAULT
@@ -139,8 +142,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds as Ctrl-C does: what was begun is closed, processes that were started end too; exit code 143.
+def _ending_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind as Ctrl-C does: what was begun is closed, processes that were started end too.
 
     ``train`` and ``serve``, which go on for a moment, have handlers of their own.
     """
@@ -151,11 +154,12 @@ def _ending_on_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main one may be interrupted
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in endings()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _dispatch(words: list[str], console: Console) -> int:

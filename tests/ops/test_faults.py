@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing.connection
 import os
+import socket
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import runs
 import torch
 
-from yolor_mtl.ops.faults import out_of_memory, system_fault, worker_lost
+from yolor_mtl.ops.faults import out_of_memory, reader_gone, system_fault, worker_lost
 from yolor_mtl.ops.files import write_atomic
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79 GiB")
 CUBLAS = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 WORKER = RuntimeError("DataLoader worker (pid 4711) is killed by signal: Killed. ")
 EXITED = RuntimeError("DataLoader worker (pid(s) 4711, 4712) exited unexpectedly")
+PINNING = RuntimeError("Pin memory thread exited unexpectedly")
 
 
 def the_cpu_s() -> RuntimeError:
@@ -38,10 +44,77 @@ def test_other_errors_are_not(error: Exception) -> None:
     assert system_fault(error) is None
 
 
-@pytest.mark.parametrize("error", [WORKER, EXITED, ConnectionResetError(104, "Connection reset by peer")])
+@pytest.mark.parametrize("error", [WORKER, EXITED, PINNING])
 def test_a_process_that_was_ended(error: Exception) -> None:
     assert worker_lost(error)
     assert "workers=" in (system_fault(error) or "")
+
+
+class Noise(torch.utils.data.Dataset[torch.Tensor]):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.rand(8)
+
+
+def _gone() -> Connection:
+    """To a process that is no more."""
+    here, there = socket.socketpair()
+    there.close()
+    return Connection(here.detach())
+
+
+def _ended_while_it_answered(answer: bytes) -> Connection:
+    here, there = socket.socketpair()
+
+    def serve() -> None:
+        there.recv(1)
+        there.send(answer)
+        there.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return Connection(here.detach())
+
+
+@pytest.mark.parametrize(
+    ("name", "connect"),
+    [
+        ("SocketClient", lambda address: _gone()),
+        ("Client", lambda address, authkey: _gone()),
+        ("Client", lambda address, authkey: _ended_while_it_answered(b"")),
+        ("Client", lambda address, authkey: _ended_while_it_answered(b"x")),
+    ],
+    ids=["before its name", "before the request", "before the answer", "in the answer"],
+)
+def test_a_process_that_was_ended_while_a_batch_was_fetched_from_it(
+    name: str, connect: Callable[..., Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the two had come to when it was killed."""
+    batches = iter(torch.utils.data.DataLoader(Noise(), num_workers=1))
+    monkeypatch.setattr(multiprocessing.connection, name, connect)
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        next(batches)
+    assert worker_lost(caught.value)
+    assert not reader_gone(caught.value)
+    assert "workers=" in (system_fault(caught.value) or "")
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "reset"), FileNotFoundError(2, "gone")])
+def test_a_loading_process_s_own_error_is_no_lost_process(error: Exception) -> None:
+    class Broken(Noise):
+        def __getitem__(self, index: int) -> torch.Tensor:
+            raise error
+
+    for workers in (0, 1):
+        with pytest.raises(type(error)) as caught:
+            next(iter(torch.utils.data.DataLoader(Broken(), num_workers=workers)))
+        assert not worker_lost(caught.value)
+
+
+def test_a_reader_that_is_gone() -> None:
+    assert reader_gone(BrokenPipeError(errno.EPIPE, "Broken pipe"))
+    assert not reader_gone(ConnectionResetError(104, "Connection reset by peer"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from yolor_mtl.ops.processes import in_processes, live_and_die_with_the_parent
+from yolor_mtl.ops.processes import endings, in_processes, live_and_die_with_the_parent
 from yolor_mtl.records import Fault
 
 
@@ -75,8 +75,8 @@ def test_a_pool_does_not_outlive_a_killed_parent() -> None:
     nothing_outlives(POOL)
 
 
-def test_a_loading_process_that_waits_ends_when_it_is_told_twice() -> None:
-    """The first SIGTERM may be the scheduler's to all of them; the parent's own comes after it."""
+def test_a_loading_process_ends_when_its_parent_asks_and_for_nobody_else() -> None:
+    """A terminal and a scheduler signal all of them; the parent decides how long it still needs batches."""
     context = multiprocessing.get_context("fork")
     ready = context.Event()
 
@@ -88,12 +88,35 @@ def test_a_loading_process_that_waits_ends_when_it_is_told_twice() -> None:
     process = context.Process(target=wait)
     process.start()
     assert ready.wait(30)
-    process.terminate()
+    for number in ("INT", "HUP", "TERM", "TERM"):
+        subprocess.run(["kill", f"-{number}", str(process.pid)], check=True)
     process.join(0.5)
     assert process.is_alive()
     process.terminate()
     process.join(30)
-    assert process.exitcode == 128 + signal.SIGTERM
+    assert process.exitcode == 0
+
+
+FAILING = """
+import sys
+from torch.utils.data import DataLoader
+from yolor_mtl.ops.processes import live_and_die_with_the_parent
+
+kept = iter(DataLoader(list(range(9)), num_workers=1, worker_init_fn=live_and_die_with_the_parent))
+next(kept)
+sys.exit(3)
+"""
+
+
+def test_a_program_that_ends_with_an_error_does_not_wait_for_its_loading_processes() -> None:
+    """What was in their hands when it ended may hold them until the very end."""
+    assert subprocess.run([sys.executable, "-c", FAILING], timeout=60).returncode == 3
+
+
+def test_signals_that_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert endings() == (signal.SIGTERM, signal.SIGHUP)
+    monkeypatch.setattr(signal, "getsignal", {signal.SIGHUP: signal.SIG_IGN}.get)
+    assert endings() == (signal.SIGTERM,)  # as under nohup
 
 
 ORPHANED = """

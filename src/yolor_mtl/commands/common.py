@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rich.table import Table
 from yolor_mtl.data.named import find_data
 from yolor_mtl.inference.model import open_model
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.ops.console import Output
 from yolor_mtl.records import UserError
 
 
@@ -80,7 +81,8 @@ def make_predictor(
 
 def warn(text: str) -> None:
     """A note on stderr, so that what is printed as JSON stays JSON."""
-    Console(stderr=True).print(f"[yellow]note:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+    with suppress(BrokenPipeError):  # nobody reads it
+        Output(stderr=True).print(f"[yellow]note:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 def with_keys(words: Sequence[str], *keys: str) -> list[str]:

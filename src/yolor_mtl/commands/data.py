@@ -22,6 +22,7 @@ from yolor_mtl.data.coco import find_splits, open_coco
 from yolor_mtl.data.locate import Layout, find_file, find_layout
 from yolor_mtl.data.scenes import write_scenes
 from yolor_mtl.data.stats import data_stats, stats_rows
+from yolor_mtl.ops.console import Output
 from yolor_mtl.ops.files import write_text
 from yolor_mtl.records import UserError
 from yolor_mtl.report.check import groups, split_row, write_check
@@ -126,7 +127,7 @@ def check(words: Sequence[str], console: Console) -> int:
     how = _how(config.images)
     if config.workers < 0:
         raise UserError(f"workers={config.workers} is below the least, 0")
-    quiet = Console(stderr=True) if config.json else console
+    quiet = Output(stderr=True) if config.json else console
     layout = _layout(config.path, quiet)
     if config.fix:
         _check_fix(config, layout, how)

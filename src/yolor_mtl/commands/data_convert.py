@@ -14,6 +14,7 @@ from yolor_mtl.config import fill, nearest, parse_assignments, split_names
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.data.locate import Layout, find_layout, resolve_split
 from yolor_mtl.data.shards.write import write_shards
+from yolor_mtl.ops.console import Output
 from yolor_mtl.records import UserError
 
 FORMATS = ("shards",)
@@ -50,7 +51,7 @@ def convert(words: Sequence[str], console: Console) -> int:
         raise UserError(f"format={config.format!r}{known}")
     if config.shard_mb < 1:
         raise UserError(f"shard_mb={config.shard_mb} is below the least, 1")
-    quiet = Console(stderr=True) if config.json else console
+    quiet = Output(stderr=True) if config.json else console
     layout = _chosen(find_layout(data_root(config.path, quiet)), config.split)
     out = Path(config.out)
     total = sum(len(open_coco(layout.source, [split])) for split in layout.splits)

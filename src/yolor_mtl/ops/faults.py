@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A file cannot grow: the disk, the user's share of it, or the greatest size of a file."""
 
 MEMORY_WORDS = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 """How torch's allocators and CUDA's libraries say that there is no memory; by words, as not all have a type for it."""
+
+_LOADER = "torch.utils.data.dataloader"
+"""Where the batches of loading processes are awaited."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -20,10 +24,22 @@ def out_of_memory(error: BaseException) -> bool:
 
 def worker_lost(error: BaseException) -> bool:
     """Whether an error says that a process that loads pictures was ended from outside."""
-    # What it was about to hand over is fetched from it through a socket, which nobody answers any more.
-    if isinstance(error, ConnectionResetError | ConnectionRefusedError):
-        return error.filename is None
-    return isinstance(error, RuntimeError) and bool(re.match(r"DataLoader worker \(pid", str(error)))
+    if isinstance(error, RuntimeError) and re.match(r"DataLoader worker \(pid|Pin memory thread exited", str(error)):
+        return True
+    # What it was about to hand over is fetched from it through a socket, which nobody answers any more. Depending on
+    # how far the two had come this is a connection refused, reset or ended, or a message without what it should carry.
+    modules = _modules(error)
+    return _LOADER in modules and modules[-1].startswith("multiprocessing.")
+
+
+def reader_gone(error: BaseException) -> bool:
+    """Whether an error says that nobody reads what is printed any more: ``head`` has enough, ``tee`` was ended."""
+    return isinstance(error, BrokenPipeError) and error.filename is None and not worker_lost(error)
+
+
+def _modules(error: BaseException) -> list[str]:
+    """Where an error passed, the place that raised it last."""
+    return [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def system_fault(error: BaseException) -> str | None:
@@ -40,4 +56,6 @@ def system_fault(error: BaseException) -> str | None:
             "a process that loads pictures was ended from outside, most often by the system, for want of memory; "
             "a smaller workers= needs less"
         )
+    if reader_gone(error):
+        return "whoever read the output of this command is gone"
     return None

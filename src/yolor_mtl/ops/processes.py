@@ -24,6 +24,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def endings() -> tuple[signal.Signals, ...]:
+    """Signals of a scheduler and of a terminal that is closed; ``nohup`` has the latter ignored, and so it stays."""
+    hang_up = getattr(signal, "SIGHUP", None)
+    return (signal.SIGTERM, *((hang_up,) if hang_up and signal.getsignal(hang_up) != signal.SIG_IGN else ()))
+
+
 def processes(asked: int) -> int:
     """Number of processes; 0 asks for one for each core that this process may use."""
     return asked or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
@@ -49,8 +55,8 @@ def in_processes(work: Callable[[T], R], jobs: Sequence[T], workers: int) -> Ite
 
 
 def _die_with_the_parent() -> None:
-    """Ctrl-C is left to the parent; SIGTERM, which it sends where one of the others is lost, is obeyed at once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The terminal's signals are left to the parent; SIGTERM, by which it ends the others of a lost one, is obeyed."""
+    _leave_the_terminal_to_the_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _watch_the_parent()
 
@@ -58,21 +64,26 @@ def _die_with_the_parent() -> None:
 def live_and_die_with_the_parent(worker: int) -> None:
     """A terminal and a scheduler signal the whole group; a loading process goes on until its parent ends it or is gone.
 
-    The parent asks by a flag, which one that waits for a disk or a server does not see, and then by SIGTERM: so the
-    first may be the scheduler's, and the next one ends it. A parent that was killed cannot ask, and a process that
-    waits until its batch is taken would wait for ever.
+    The parent asks by a flag, which one that waits for a disk or a server does not see, and then by SIGTERM; where it
+    ends with an error it asks by SIGTERM alone, and waits. So what counts is who sent it. A parent that was killed
+    cannot ask, and a process that waits until its batch is taken would wait for ever.
     """
-    told = 0
-
-    def once_more(number: int, frame: object) -> None:
-        nonlocal told
-        told += 1
-        if told > 1:
-            os._exit(128 + number)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, once_more)
+    _leave_the_terminal_to_the_parent()
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where the scheduler's ends the process too
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_where_the_parent_asks, args=(os.getppid(),), daemon=True).start()
     _watch_the_parent()
+
+
+def _end_where_the_parent_asks(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass  # a terminal's or a scheduler's, to all of them
+    os._exit(0)
+
+
+def _leave_the_terminal_to_the_parent() -> None:
+    for number in {signal.SIGINT, *endings()} - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _watch_the_parent() -> None:

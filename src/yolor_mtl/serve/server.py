@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from yolor_mtl.ops.processes import endings
 from yolor_mtl.records import UserError
 from yolor_mtl.serve.service import Service
 
@@ -102,10 +103,10 @@ class Server(uvicorn.Server):
         self.stopped_by = 0
 
     def serve_on(self, listener: socket.socket) -> int:
-        """Serves until SIGINT or SIGTERM; what has arrived by then is answered.
+        """Serves until SIGINT, SIGTERM or SIGHUP; what has arrived by then is answered.
 
         Returns:
-            The exit code that says so: 130, 143, or 0 where no signal was the reason.
+            The exit code that says so: 130, 143, 129, or 0 where no signal was the reason.
         """
         self.run([listener])
         return 128 + self.stopped_by if self.stopped_by else 0
@@ -131,7 +132,7 @@ class Server(uvicorn.Server):
             yield
             return
         before: dict[int, Any] = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, *endings())
         }
         try:
             yield

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from yolor_mtl.build import Model, save_model
+from yolor_mtl.ops.processes import endings
 from yolor_mtl.ops.ranks import rank_and_world
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.checkpoint import BEST, KEPT, States
@@ -263,8 +264,8 @@ class Stopper(Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """While it lasts, the first Ctrl-C or SIGTERM is remembered; a second Ctrl-C interrupts at once."""
-        before = {number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        """While it lasts, the first signal is remembered, see :func:`endings`; a second Ctrl-C interrupts at once."""
+        before = {number: signal.signal(number, self._remember) for number in (signal.SIGINT, *endings())}
         before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
         try:
             yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -65,8 +64,6 @@ UNREADABLE = 10
 
 FAULT = 3
 """Exit code of a training that could not go on."""
-
-EXIT_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 @dataclass(frozen=True)
@@ -238,7 +235,7 @@ def _explained(
 def _finish(out: Path, module: JointStep, stopper: Stopper) -> TrainResult:
     code = 1 if module.failures else 0
     if stopper.signal is not None:
-        code = FAULT if stopper.fault else EXIT_BY_SIGNAL[signal.Signals(stopper.signal)]
+        code = FAULT if stopper.fault else 128 + stopper.signal
     return TrainResult(out, dict(module.scores), dict(module.failures), code, stopper.fault)
 
 
