@@ -92,7 +92,12 @@ def test_case_06_a_loss_that_is_no_number(
     monkeypatch.setattr(SoftmaxLoss, "__call__", broken)
     said = command("train", *runs.words(data=scenes, out=out, epochs=1, seed=5))
     assert said.code == 3
-    for part in ("semantic/cross_entropy is nan at step 2", f"{out / 'diverged.pt'}", f"resume={out}"):
+    where = "it comes of the loss itself or of the targets"
+    for part in (
+        f"semantic/cross_entropy is nan at step 2; every layer's output is finite: {where}",
+        f"{out / 'diverged.pt'}",
+        f"resume={out}",
+    ):
         assert part in said.err
     assert "Traceback" not in said.err
     kept = torch.load(out / "diverged.pt", weights_only=True)

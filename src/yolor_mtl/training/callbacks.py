@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from yolor_mtl.build import Model, save_model
@@ -20,6 +19,7 @@ from yolor_mtl.ops.processes import endings
 from yolor_mtl.ops.ranks import rank_and_world
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.checkpoint import BEST, KEPT, States
+from yolor_mtl.training.diverged import without_number
 from yolor_mtl.training.history import Row, Table
 from yolor_mtl.training.module import DivergedError, JointStep
 
@@ -35,12 +35,6 @@ def task_sums(parts: Mapping[str, float]) -> dict[str, float]:
         task = name.partition("/")[0]
         sums[task] = sums.get(task, 0.0) + value
     return sums
-
-
-def sound(module: torch.nn.Module) -> bool:
-    """Whether all that was learnt still is a number; other buffers may hold an infinity on purpose."""
-    learnt = all(bool(parameter.isfinite().all()) for parameter in module.parameters())
-    return learnt and not any(bool(buffer.isnan().any()) for buffer in module.buffers())
 
 
 class Recorder(Callback):
@@ -169,7 +163,7 @@ class Recorder(Callback):
             DivergedError: weights are no longer numbers; the state before is kept.
         """
         if not self.save_state(trainer):
-            raise DivergedError(f"weights are no longer numbers after step {trainer.global_step}")
+            raise DivergedError(f"{without_number(pl_module)} is no longer finite after step {trainer.global_step}")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """The state before a loss that is no number, or before whatever else went wrong in a lone process."""
@@ -186,7 +180,7 @@ class Recorder(Callback):
         Returns:
             Whether it was written.
         """
-        if not sound(trainer.lightning_module):
+        if without_number(trainer.lightning_module):
             return False
         # First: rows that are newer than a state are dropped when the run goes on, missing ones are never made.
         self.write()

@@ -1,11 +1,13 @@
-"""The batch whose loss was no number, kept for whoever looks for the reason."""
+"""Where a loss that is no number comes from, and its batch, kept for whoever looks for the reason."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from yolor_mtl.ops.files import write_atomic
 from yolor_mtl.records import Batch
@@ -34,3 +36,54 @@ def keep_batch(batch: Batch, folder: Path, paths: Sequence[str], **facts: int | 
     path = folder / NAME
     write_atomic(path, lambda temporary: torch.save({**tensors, "paths": list(paths), **facts}, temporary))
     return path
+
+
+def without_number(module: nn.Module) -> str | None:
+    """Name of the first learnt tensor that is not finite, or buffer that holds a NaN; an infinity may be on purpose."""
+    learnt = (name for name, tensor in module.named_parameters() if not tensor.isfinite().all())
+    kept = (name for name, tensor in module.named_buffers() if tensor.isnan().any())
+    return next(chain(learnt, kept), None)
+
+
+def origin(network: nn.Module, run: Callable[[], object]) -> str:
+    """In words, which layer is the first whose output is not finite; the network is as before afterwards.
+
+    Args:
+        network: its layers are told by their names in it.
+        run: sends what the loss is of through the network once more.
+    """
+    names = {module: name for name, module in network.named_modules()}
+    found: list[nn.Module] = []
+
+    def look(module: nn.Module, given: object, output: object) -> None:
+        if not found and not all(bool(tensor.isfinite().all()) for tensor in _tensors(output)):
+            found.append(module)
+
+    hooks = [module.register_forward_hook(look) for module in names]
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for name, buffer in network.named_buffers():  # such as the running means of batch norm
+            buffer.copy_(before[name])
+    if not found:
+        return "every layer's output is finite: it comes of the loss itself or of the targets"
+    weights = without_number(found[0])
+    why = f", whose {weights} is not" if weights else ", whose weights are"
+    return f"the first layer whose output is not finite is {names[found[0]]}{why}"
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """All of floating point, however deep."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, Mapping):
+        for entry in value.values():
+            yield from _tensors(entry)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _tensors(entry)

@@ -28,6 +28,7 @@ from yolor_mtl.tasks.base import (
 )
 from yolor_mtl.training.balance import Balance
 from yolor_mtl.training.config import TrainConfig
+from yolor_mtl.training.diverged import origin
 from yolor_mtl.training.freeze import Freezer
 from yolor_mtl.training.halves import Halving, Piece
 from yolor_mtl.training.optim import OPTIMIZERS, set_rate
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class DivergedError(Fault):
-    """A loss is no longer a number. The message names the task and the term.
+    """A loss is no longer a number. The message names the task, the term and the layer.
 
     Args:
         message: what happened.
@@ -222,7 +223,8 @@ class JointStep(pl.LightningModule):
         found = self._mean(numbers(parts))
         for name, value in found.items():
             if not math.isfinite(value):
-                raise DivergedError(f"the loss {name} is {value} at step {self.global_step}", *self._at)
+                where = origin(self.network, lambda: self._outputs(batch, heads) if len(batch.images) else {})
+                raise DivergedError(f"the loss {name} is {value} at step {self.global_step}; {where}", *self._at)
             share = shares.get(name.partition("/")[0], 1.0)
             self.parts[name] = self.parts.get(name, 0.0) + share * value
         if self.balance is not None:
