@@ -123,7 +123,7 @@ def test_signals_end_it_with_what_was_answered(
     command: runs.Command, trained: Path, tmp_path: Path, number: int, code: int, source: str
 ) -> None:
     pytest.importorskip("av", reason="films need PyAV: pip install 'yolor-mtl[video]'")
-    total, out = 400, tmp_path / "out"
+    total, out = 400 if source == "film" else 100, tmp_path / "out"
     if source == "film":
         path = _film(tmp_path / "film.mp4", total)
     else:
@@ -151,6 +151,6 @@ def test_signals_end_it_with_what_was_answered(
     if source == "film":
         # The encoder has handed over all frames that were answered, or the one more that it was at.
         assert sum(1 for _ in film(out / "film.mp4")) in (done, done + 1)
-    else:
+    elif number == signal.SIGINT:  # what follows is the same for both
         assert command(*given, "resume=true").code == 0
         assert stems(out) == [f"{index:03d}" for index in range(total)]

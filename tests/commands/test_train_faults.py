@@ -42,8 +42,8 @@ def test_more_unreadable_pictures_than_allowed(
     assert flaw(out / LAST) is None
     for path in (scenes / "train").glob("*.jpg"):
         shutil.copy(path, broken / "train" / path.name)
-    assert command("train", f"resume={out}", "epochs=4", "plots=0").code == 0
-    assert read_rows(out / "metrics.csv")[-1]["epoch"] == 4
+    assert command("train", f"resume={out}", "epochs=3", "plots=0").code == 0
+    assert read_rows(out / "metrics.csv")[-1]["epoch"] == 3
 
 
 @pytest.mark.parametrize("keys", [{}, {"unreadable": 0.3}], ids=["ten always may", "a larger share"])
@@ -78,6 +78,27 @@ def test_a_loading_process_that_is_killed(
     assert read_rows(out / "metrics.csv")[-1]["epoch"] == 3
 
 
+def test_a_reader_that_is_gone(scenes: Path, tmp_path: Path) -> None:
+    """As after ``| head``; with a loading process, which must not be waited for."""
+    out, reader = tmp_path / "run", {"epochs": 400, "workers": 1, "plots": 0, "tasks": "[semantic]"}
+    process = runs.shell(["train", *runs.words(data=scenes, out=out, **reader)], tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        while not process.stdout.readline().startswith("epoch 1"):
+            assert process.poll() is None
+        process.stdout.close()
+        told = process.stderr.read()
+        assert process.wait(60) == 3, told
+    finally:
+        process.kill()
+    assert (
+        told
+        == f"stopped: whoever read the output of this command is gone; the state is kept, go on with resume={out}\n"
+    )
+    assert flaw(out / LAST) is None
+
+
 def test_a_full_disk_before_the_first_state(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     said = runs.limited(100_000, "train", *runs.words(data=scenes, out=out, plots=0))
@@ -90,14 +111,14 @@ def test_a_full_disk_before_the_first_state(scenes: Path, tmp_path: Path) -> Non
 def test_a_full_disk_later_on(command: runs.Command, scenes: Path, trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(trained, out)
-    said = runs.limited(100_000, "train", f"resume={out}", "epochs=4", "plots=0")
+    said = runs.limited(100_000, "train", f"resume={out}", "epochs=3", "plots=0")
     assert said.returncode == 3, said.stderr
     assert f"{out}/" in said.stderr
     assert f"File too large; make room there; the state is kept, go on with resume={out}" in said.stderr
     assert "Traceback" not in said.stdout + said.stderr
     assert [flaw(out / name) for name in (LAST, PREVIOUS)] == [None, None]
-    assert command("train", f"resume={out}", "epochs=4", "plots=0").code == 0
-    assert read_rows(out / "metrics.csv")[-1]["epoch"] == 4
+    assert command("train", f"resume={out}", "epochs=3", "plots=0").code == 0
+    assert read_rows(out / "metrics.csv")[-1]["epoch"] == 3
 
 
 def test_a_folder_that_cannot_be_written(command: runs.Command, scenes: Path, tmp_path: Path) -> None:

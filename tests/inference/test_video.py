@@ -177,7 +177,8 @@ def test_case_16_memory_does_not_grow_with_a_film(trained: Path, tmp_path: Path)
     peaks = []
     for frames in (200, 2000):
         path = made(tmp_path / f"{frames}.mp4", frames, picture=lambda number: grey(number % 20))
-        words = ["predict", f"model={trained}", f"source={path}", f"out={tmp_path / 'out'}", "device=cpu", "half=false"]
+        out = tmp_path / f"out-{frames}"
+        words = ["predict", f"model={trained}", f"source={path}", f"out={out}", "device=cpu", "half=false"]
         said = runs.python(
             "from yolor_mtl.cli import main\n"
             f"assert main({[*words, 'conf=0', 'max_det=5', 'track=true', 'json=true']!r}) == 0\n"
@@ -185,6 +186,6 @@ def test_case_16_memory_does_not_grow_with_a_film(trained: Path, tmp_path: Path)
             "print(status[status.index('VmHWM:') + 1])\n"
         )
         peaks.append(int(said.split()[-1]))
-        assert len((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()) == frames
+        assert len((out / "predictions.jsonl").read_text().splitlines()) == frames
     print(f"greatest memory over 200 and 2,000 frames: {peaks[0]} and {peaks[1]} kB")
     assert peaks[1] <= peaks[0] * 1.05
