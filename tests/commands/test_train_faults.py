@@ -18,6 +18,9 @@ from yolor_mtl.training.callbacks import Recorder
 from yolor_mtl.training.checkpoint import LAST, PREVIOUS, flaw
 from yolor_mtl.training.history import read_rows
 
+ALONE = {"tasks": "[semantic]"}
+"""The quickest task: what happens here asks for no other."""
+
 
 @pytest.fixture
 def broken(scenes: Path, tmp_path: Path) -> Path:
@@ -33,7 +36,7 @@ def test_more_unreadable_pictures_than_allowed(
 ) -> None:
     monkeypatch.setattr(trainer, "UNREADABLE", 0)
     out = tmp_path / "run"
-    said = command("train", *runs.words(data=broken, out=out, epochs=30, unreadable=0.15))
+    said = command("train", *runs.words(**ALONE, data=broken, out=out, epochs=30, unreadable=0.15))
     assert said.code == 3
     told = " ".join(said.out.split())
     (number,) = re.findall(r"stopped: (\d) pictures could not be read, such as", told)
@@ -48,7 +51,7 @@ def test_more_unreadable_pictures_than_allowed(
 
 @pytest.mark.parametrize("keys", [{}, {"unreadable": 0.3}], ids=["ten always may", "a larger share"])
 def test_as_many_as_allowed(command: runs.Command, broken: Path, tmp_path: Path, keys: dict[str, float]) -> None:
-    said = command("train", *runs.words(data=broken, out=tmp_path / "run", epochs=3, plots=0, **keys))
+    said = command("train", *runs.words(**ALONE, data=broken, out=tmp_path / "run", epochs=3, plots=0, **keys))
     assert said.code == 1
     assert "4 pictures could not be read and were left out" in said.out
 
@@ -68,7 +71,7 @@ def test_a_loading_process_that_is_killed(
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_train_batch_end", kill)
-        said = command("train", *runs.words(data=scenes, out=out, epochs=20, workers=1, plots=0))
+        said = command("train", *runs.words(**ALONE, data=scenes, out=out, epochs=20, workers=1, plots=0))
     assert said.code == 3, said.err
     assert "a process that loads pictures was ended from outside" in said.err
     assert f"the state is kept, go on with resume={out}" in said.err
@@ -80,7 +83,7 @@ def test_a_loading_process_that_is_killed(
 
 def test_a_reader_that_is_gone(scenes: Path, tmp_path: Path) -> None:
     """As after ``| head``; with a loading process, which must not be waited for."""
-    out, reader = tmp_path / "run", {"epochs": 400, "workers": 1, "plots": 0, "tasks": "[semantic]"}
+    out, reader = tmp_path / "run", {"epochs": 400, "workers": 1, "plots": 0, **ALONE}
     process = runs.shell(["train", *runs.words(data=scenes, out=out, **reader)], tmp_path)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -101,7 +104,7 @@ def test_a_reader_that_is_gone(scenes: Path, tmp_path: Path) -> None:
 
 def test_a_full_disk_before_the_first_state(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    said = runs.limited(100_000, "train", *runs.words(data=scenes, out=out, plots=0))
+    said = runs.limited(100_000, "train", *runs.words(**ALONE, data=scenes, out=out, plots=0))
     assert said.returncode == 3, said.stderr
     assert "File too large; make room there; it came before the first state was kept" in said.stderr
     assert "Traceback" not in said.stdout + said.stderr
