@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,16 +127,51 @@ def test_case_16_a_film_that_is_cut_off(command: runs.Command, trained: Path, tm
     read, lost = read_all(cut)
     assert len(wanted) == 20
     assert 5 < len(read) < 15
+    assert lost
     assert list(read) + lost == list(range(len(read) + len(lost)))
     # The last one may lack a part of itself.
     assert all(np.array_equal(read[number], wanted[number]) for number in list(read)[:-1])
     words = [f"model={trained}", f"out={tmp_path / 'out'}", "tasks=[detection]", "device=cpu", "half=false"]
-    assert command("predict", *words, f"source={cut}").code == (1 if lost else 0)
+    said = command("predict", *words, f"source={cut}")
+    assert said.code == 1
+    assert re.search(
+        rf"frame {lost[-1]}: the film ends after (0\.\d|1\.\d) s of the 2\.0 s that it says it has", said.out
+    )
     answers = (tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["frame"] for line in answers] == list(read)
     table = made(tmp_path / "b.mp4", 20, picture=noise)
     table.write_bytes(table.read_bytes()[: table.stat().st_size * 6 // 10])
     runs.refused(command("predict", *words, f"source={table}"), "b.mp4: not a film that can be read")
+
+
+def sounding(path: Path, codec: str, frames: int = 40) -> Path:
+    """Four seconds of pictures that need many bytes, and half a second more of silence."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        pictures, sound = container.add_stream(codec, rate=10), container.add_stream("libmp3lame", rate=44100)
+        pictures.width, pictures.height, pictures.pix_fmt = *SIZE, "yuv420p"
+        for number in range(frames + 5):
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 4410), np.float32), format="fltp", layout="mono")
+            tone.sample_rate, tone.pts = 44100, number * 4410
+            container.mux(sound.encode(tone))
+            if number < frames:
+                container.mux(pictures.encode(av.VideoFrame.from_image(noise(number))))
+        for stream in (pictures, sound):
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.avi"])
+def test_an_early_end_is_told_and_a_whole_film_is_whole(tmp_path: Path, name: str) -> None:
+    """FFmpeg says nothing of the former; the sound may go on longer than the pictures."""
+    whole, cut = sounding(tmp_path / name, "mpeg4"), tmp_path / f"cut-{name}"
+    frames = list(film(whole))
+    assert len(frames) == 40
+    assert all(frame.read().shape == (3, *SIZE[::-1]) for frame in frames)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    *_, last = film(cut)
+    with pytest.raises(UnreadableImageError, match=r"ends after [12]\.\d s of the 4\.\d s that it says it has"):
+        last.read()
 
 
 def test_a_model_over_a_film(trained: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from yolor_mtl.records import UserError
 
 USUAL_RATE = 25.0
 """Frames a second where a film does not say."""
+
+WHOLE = 0.9
+"""Part of the length that it says it has from which on a film counts as whole: heads are not exact."""
 
 CODECS = ("libx264", "h264", "mpeg4")
 """Tried in this order; browsers show the first two."""
@@ -129,19 +133,23 @@ def _pictures(container: Any, path: str) -> Any:
 
 
 def _frames(container: Any, rate: float) -> Iterator[FilmFrame]:
-    """Frames one by one; what cannot be decoded is handed out as a frame that cannot be read."""
+    """Frames one by one; what cannot be decoded, and an early end, is handed out as a frame that cannot be read."""
     av = _av()
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    number = 0
+    number, begun, ended = 0, None, 0.0
     packets = container.demux(stream)
     while True:
         try:
             decoded = next(packets).decode()
         except StopIteration:
+            shown, said = ended - (begun or 0.0), _seconds(container, stream)
+            if shown < WHOLE * said:
+                told = f"the film ends after {shown:.1f} s of the {said:.1f} s that it says it has"
+                yield FilmFrame(number, ended, _broken(told))
             return
         except av.error.FFmpegError as error:
-            yield FilmFrame(number, number / rate, _broken(str(error.strerror or error)))
+            yield FilmFrame(number, number / rate, _broken(f"a broken frame: {error.strerror or error}"))
             number += 1
             # What does not open any more at the place that it has come to will not end either.
             if not isinstance(error, av.error.InvalidDataError):
@@ -149,8 +157,23 @@ def _frames(container: Any, rate: float) -> Iterator[FilmFrame]:
             continue
         for frame in decoded:
             time = number / rate if frame.time is None else float(frame.time)
+            begun = time if begun is None else begun
+            ended = time + float((frame.duration or 0) * stream.time_base or 1 / rate)
             yield FilmFrame(number, time, lambda frame=frame: _upright(frame))  # type: ignore[misc]
             number += 1
+
+
+def _seconds(container: Any, stream: Any) -> float:
+    """How long its pictures last, as the head of a film says; 0 where it says nothing, or only of its sound."""
+    if stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if matroska := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(float, matroska.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    alone = len(container.streams) == 1 and container.duration
+    return float(container.duration / 1e6) if alone else 0.0
 
 
 def _upright(frame: Any) -> Tensor:
@@ -162,7 +185,7 @@ def _upright(frame: Any) -> Tensor:
 
 def _broken(reason: str) -> Callable[[], Tensor]:
     def read() -> Tensor:
-        raise UnreadableImageError(f"a broken frame: {reason}")
+        raise UnreadableImageError(reason)
 
     return read
 
