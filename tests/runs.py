@@ -90,8 +90,11 @@ def refused(said: Said, *parts: str) -> None:
 
 def shell(given: Sequence[str], folder: Path, **more: str) -> subprocess.Popen[str]:
     """A command as a process of its own, in a process group of its own, as a terminal starts it."""
-    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn.
-    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    # What a shell starts in the background ignores Ctrl-C, what nohup starts SIGHUP; so do those they start.
+    listening = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    )
     return subprocess.Popen(
         [sys.executable, "-c", listening + MAIN, *given],
         cwd=folder,

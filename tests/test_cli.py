@@ -1,11 +1,13 @@
 """Verbs, help, and exit codes."""
 
 import errno
+from pathlib import Path
 
 import pytest
 import runs
 
 from yolor_mtl import __version__, cli
+from yolor_mtl.ops.console import UnreadError
 from yolor_mtl.records import Fault, UserError
 
 
@@ -42,7 +44,7 @@ def test_help_says_what_a_verb_does(command: runs.Command) -> None:
     [
         (UserError("[bold] is kept"), 2),
         (KeyboardInterrupt(), 130),
-        (BrokenPipeError(), 141),
+        (UnreadError(), 141),
         (OSError(errno.ENOSPC, "No space left on device", "x.ckpt"), 3),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 2),
         (Fault("the loss a/b is nan"), 3),
@@ -58,6 +60,17 @@ def test_exit_codes(command: runs.Command, monkeypatch: pytest.MonkeyPatch, erro
     assert "Traceback" not in said.err
     if isinstance(error, UserError):
         assert said.err == "error: [bold] is kept\n"
+
+
+@pytest.mark.parametrize(("given", "code"), [("--help", 141), ("nothing", 2)])
+def test_nobody_reads(tmp_path: Path, given: str, code: int) -> None:
+    """As after ``2>&1 | head``, which has gone: what is printed in vain says so, what was refused is refused."""
+    process = runs.shell([given], tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(60) == code
 
 
 def test_a_message_from_a_loading_process_loses_its_traceback() -> None:

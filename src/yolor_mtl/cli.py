@@ -16,8 +16,8 @@ from typing import Any
 from rich.console import Console
 
 from yolor_mtl.config import nearest
-from yolor_mtl.ops.console import Output
-from yolor_mtl.ops.faults import reader_gone, system_fault
+from yolor_mtl.ops.console import Output, UnreadError
+from yolor_mtl.ops.faults import system_fault
 from yolor_mtl.ops.processes import endings
 from yolor_mtl.records import Fault, UserError
 
@@ -123,12 +123,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print("interrupted")
         return INTERRUPTED
+    except UnreadError:
+        return UNREAD
     except Fault as error:
         errors.print(f"[red]stopped:[/red] {_plain(str(error))}", soft_wrap=True, highlight=False)
         return FAULT
     except Exception as error:
-        if reader_gone(error):
-            return UNREAD
         if told := system_fault(error):
             errors.print(f"[red]stopped:[/red] {_plain(told)}", soft_wrap=True, highlight=False)
             return FAULT
@@ -149,6 +149,8 @@ def _ending_on_signals() -> Iterator[None]:
     """
 
     def stop(number: int, frame: object) -> None:
+        for each in before:  # a shell's and the system's come one after the other
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():

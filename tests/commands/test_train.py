@@ -94,7 +94,7 @@ def test_case_06_a_loss_that_is_no_number(
     assert said.code == 3
     where = "it comes of the loss itself or of the targets"
     for part in (
-        f"semantic/cross_entropy is nan at step 2; every layer's output is finite: {where}",
+        f"semantic/cross_entropy is nan at step 2; run once more, every layer's output is finite: {where}",
         f"{out / 'diverged.pt'}",
         f"resume={out}",
     ):

@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -81,25 +83,28 @@ def test_a_loading_process_that_is_killed(
     assert read_rows(out / "metrics.csv")[-1]["epoch"] == 3
 
 
-def test_a_reader_that_is_gone(scenes: Path, tmp_path: Path) -> None:
-    """As after ``| head``; with a loading process, which must not be waited for."""
-    out, reader = tmp_path / "run", {"epochs": 400, "workers": 1, "plots": 0, **ALONE}
-    process = runs.shell(["train", *runs.words(data=scenes, out=out, **reader)], tmp_path)
+def test_nobody_reads_what_it_says(command: runs.Command, scenes: Path, tmp_path: Path) -> None:
+    """As where ``tee`` was ended: it goes on, a signal ends it as ever, and no loading process is waited for."""
+    out, keys = tmp_path / "run", {"epochs": 400, "workers": 1, "plots": 0, **ALONE}
+    process = runs.shell(["train", *runs.words(data=scenes, out=out, **keys)], tmp_path)
     assert process.stdout is not None
     assert process.stderr is not None
     try:
         while not process.stdout.readline().startswith("epoch 1"):
             assert process.poll() is None
         process.stdout.close()
-        told = process.stderr.read()
-        assert process.wait(60) == 3, told
+        process.stderr.close()
+        deadline = time.monotonic() + 60
+        while len(read_rows(out / "metrics.csv")) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 143
     finally:
-        process.kill()
-    assert (
-        told
-        == f"stopped: whoever read the output of this command is gone; the state is kept, go on with resume={out}\n"
-    )
-    assert flaw(out / LAST) is None
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    epochs = int(read_rows(out / "metrics.csv")[-1]["epoch"])
+    assert command("train", f"resume={out}", f"epochs={epochs + 1}", "plots=0").code == 0
 
 
 def test_a_full_disk_before_the_first_state(scenes: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_any_layer_is_named(model: Model) -> None:
     """Each convolution of the network in turn: of all that come after it, none is taken for it."""
     network, images = model.network.train(), tiny.images()
     sound = origin(network, lambda: network(images))
-    assert sound == "every layer's output is finite: it comes of the loss itself or of the targets"
+    assert sound == "run once more, every layer's output is finite: it comes of the loss itself or of the targets"
     layers = {
         name: part
         for name, part in network.named_modules()
@@ -64,6 +64,22 @@ def test_any_layer_is_named(model: Model) -> None:
         weight[0] = kept
     assert not any(part._forward_hooks for part in network.modules())
     assert origin(network, lambda: network(images)) == sound
+
+
+def test_no_memory_to_look(model: Model) -> None:
+    """The training ends because of the loss, and says so."""
+
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    assert origin(model.network, full) == "the layer could not be looked for: CUDA out of memory."
+    assert not any(part._forward_hooks for part in model.network.modules())
+
+
+def test_an_output_of_no_layer() -> None:
+    """As of a head whose reading is kept: its own call is none of a layer."""
+    told = origin(nn.Linear(2, 2), lambda: {"logits": torch.tensor([float("nan")])})
+    assert told == "run once more, every layer's output is finite, but not what the network makes of them"
 
 
 class Overflow(nn.Module):

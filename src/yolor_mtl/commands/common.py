@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,7 @@ def make_predictor(
 
 def warn(text: str) -> None:
     """A note on stderr, so that what is printed as JSON stays JSON."""
-    with suppress(BrokenPipeError):  # nobody reads it
-        Output(stderr=True).print(f"[yellow]note:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+    Output(stderr=True).print(f"[yellow]note:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 def with_keys(words: Sequence[str], *keys: str) -> list[str]:

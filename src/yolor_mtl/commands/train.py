@@ -16,6 +16,7 @@ from yolor_mtl.config import nearest, parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.inference.evaluator import NothingToScoreError
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.ops.console import Output
 from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import write_report
@@ -77,6 +78,8 @@ def _configured(given: Mapping[str, Any], recipe: str) -> TrainConfig:
 
 def _run(config: TrainConfig, console: Console, anew: bool = False) -> tuple[int, Path]:
     """Trains, scores the best weights and writes the report; the exit code and the run's folder."""
+    if isinstance(console, Output):
+        console.goes_on = True  # days of work do not end because ``tee`` did
     root = data_root(config.data, console)
     open_coco(root, [*split_names(config.train), *split_names(config.val)], maps=config.maps)
     rival = None

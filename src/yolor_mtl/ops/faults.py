@@ -12,8 +12,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MEMORY_WORDS = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 """How torch's allocators and CUDA's libraries say that there is no memory; by words, as not all have a type for it."""
 
-_LOADER = "torch.utils.data.dataloader"
-"""Where the batches of loading processes are awaited."""
+_FETCHING = {"torch.utils.data.dataloader", "multiprocessing.resource_sharer"}
+"""Modules in which an error was, where a batch could not be fetched from the process that had loaded it."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -28,18 +28,7 @@ def worker_lost(error: BaseException) -> bool:
         return True
     # What it was about to hand over is fetched from it through a socket, which nobody answers any more. Depending on
     # how far the two had come this is a connection refused, reset or ended, or a message without what it should carry.
-    modules = _modules(error)
-    return _LOADER in modules and modules[-1].startswith("multiprocessing.")
-
-
-def reader_gone(error: BaseException) -> bool:
-    """Whether an error says that nobody reads what is printed any more: ``head`` has enough, ``tee`` was ended."""
-    return isinstance(error, BrokenPipeError) and error.filename is None and not worker_lost(error)
-
-
-def _modules(error: BaseException) -> list[str]:
-    """Where an error passed, the place that raised it last."""
-    return [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)} >= _FETCHING
 
 
 def system_fault(error: BaseException) -> str | None:
@@ -56,6 +45,4 @@ def system_fault(error: BaseException) -> str | None:
             "a process that loads pictures was ended from outside, most often by the system, for want of memory; "
             "a smaller workers= needs less"
         )
-    if reader_gone(error):
-        return "whoever read the output of this command is gone"
     return None

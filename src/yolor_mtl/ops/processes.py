@@ -76,11 +76,14 @@ def live_and_die_with_the_parent(worker: int) -> None:
     _leave_the_terminal_to_the_parent()
     if hasattr(signal, "sigwaitinfo"):  # not on macOS, where the scheduler's ends the process too
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_where_the_parent_asks, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_end_where_the_parent_asks, daemon=True).start()
     _watch_the_parent()
 
 
-def _end_where_the_parent_asks(parent: int) -> None:
+def _end_where_the_parent_asks() -> None:
+    # Not the system's parent, which may be a server that forks for it.
+    started_by = multiprocessing.parent_process()
+    parent = os.getppid() if started_by is None else started_by.pid
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass  # a terminal's or a scheduler's, to all of them
     os._exit(0)

@@ -254,7 +254,7 @@ class Stopper(Callback):
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise StoppedError
-        self.signal = number
+        self.signal = self.signal or number
 
     @contextmanager
     def listening(self) -> Iterator[None]:

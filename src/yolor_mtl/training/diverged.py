@@ -56,24 +56,33 @@ def origin(network: nn.Module, run: Callable[[], object]) -> str:
     found: list[nn.Module] = []
 
     def look(module: nn.Module, given: object, output: object) -> None:
-        if not found and not all(bool(tensor.isfinite().all()) for tensor in _tensors(output)):
+        if not found and not _finite(output):
             found.append(module)
 
     hooks = [module.register_forward_hook(look) for module in names]
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
         with torch.no_grad():
-            run()
+            answer = run()
+    except Exception as error:
+        # Such as memory: the first pass still has its own. What the training ends for is the loss, not this.
+        return f"the layer could not be looked for: {error}"
     finally:
         for hook in hooks:
             hook.remove()
         for name, buffer in network.named_buffers():  # such as the running means of batch norm
             buffer.copy_(before[name])
     if not found:
-        return "every layer's output is finite: it comes of the loss itself or of the targets"
+        if not _finite(answer):
+            return "run once more, every layer's output is finite, but not what the network makes of them"
+        return "run once more, every layer's output is finite: it comes of the loss itself or of the targets"
     weights = without_number(found[0])
     why = f", whose {weights} is not" if weights else ", whose weights are"
-    return f"the first layer whose output is not finite is {names[found[0]]}{why}"
+    return f"the first layer whose output is not finite is {names[found[0]] or 'the network itself'}{why}"
+
+
+def _finite(value: object) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in _tensors(value))
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

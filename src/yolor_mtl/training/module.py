@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class DivergedError(Fault):
-    """A loss is no longer a number. The message names the task, the term and the layer.
+    """A loss is no longer a number. The message names the task, the term and the layer, or the weights.
 
     Args:
         message: what happened.

@@ -74,8 +74,8 @@ class TrainResult:
         out: the run's folder.
         scores: of the last validation.
         failures: path -> reason of pictures that could not be read.
-        exit_code: 0 done; 1 done but pictures failed; with the state saved 3 stopped by ``fault``, 130 or 143 by a
-            signal.
+        exit_code: 0 done; 1 done but pictures failed; with the state saved 3 stopped by ``fault``, 130, 143 or 129
+            by a signal.
         fault: why it could not go on.
     """
 
