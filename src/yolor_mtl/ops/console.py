@@ -40,7 +40,7 @@ class Output(Console):
     def _check_buffer(self) -> None:
         try:
             super()._check_buffer()
-        except OSError as error:  # a terminal that was closed
-            if error.errno != errno.EIO:
+        except OSError as error:  # of a terminal that was closed, or as older versions of Rich leave it
+            if error.errno not in (errno.EIO, errno.EPIPE):
                 raise
             self.on_broken_pipe()
