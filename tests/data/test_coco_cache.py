@@ -221,7 +221,7 @@ for worker in workers:
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize(
     ("number", "workers", "allowed", "later"),
-    [(5000, 1, 4096, 256), pytest.param(120_000, 4, 24_576, 8192, marks=pytest.mark.torture)],
+    [(5000, 1, 4096, 0), pytest.param(120_000, 4, 24_576, 8192, marks=pytest.mark.torture)],
 )
 def test_case_05_workers_do_not_grow(
     tmp_path: Path, cache: Path, cached: bool, number: int, workers: int, allowed: int, later: int
@@ -236,4 +236,4 @@ def test_case_05_workers_do_not_grow(
     for line in told:
         start, first, _, last = map(int, line.split())
         assert last - start < allowed, told
-        assert last - first < later, told
+        assert last <= max(first * 1.05, first + later), told

@@ -70,7 +70,7 @@ def test_meteor_is_pycocoevalcap_s(shared: Path) -> None:
 
 @needs_java
 def test_the_metric_s_own_words(tmp_path: Path) -> None:
-    """Punctuation and case are gone before METEOR sees them."""
+    """Punctuation and case are gone before METEOR sees them; an empty answer is one that is wrong."""
     metric = CaptionMetric()
     assert isinstance(metric, JavaScored)
     metric.check_java()
@@ -80,6 +80,8 @@ def test_the_metric_s_own_words(tmp_path: Path) -> None:
     assert scores == {"caption/METEOR": pytest.approx(1.0)}
     assert notes["caption/METEOR"].startswith("METEOR 1.5")
     assert notes["caption/SPICE"].startswith("left out: stanford-corenlp") or "caption/SPICE" in scores
+    metric.update({"text": ""}, labelled(2, captions=("a dog",)))
+    assert 0 < metric.java_scores()[0]["caption/METEOR"] < 1
 
 
 def test_case_12_no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
