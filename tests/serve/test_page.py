@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import servers
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 from pycocotools import mask as coco_mask
 
 from yolor_mtl import YOLORMTL
@@ -52,6 +52,7 @@ def page(browser: Browser, shown: servers.Running, request: Any) -> Iterator[Pag
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     found = context.new_page()
     found.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
     told: list[str] = []
     here = f"http://127.0.0.1:{shown.port}/"
     known = (here, "data:", "blob:")
@@ -276,14 +277,19 @@ def tabbed(page: Page) -> str:
     )
 
 
+def problem(page: Page, title: str, text: str = "") -> None:
+    """Waits for what the page says to be this; the words stay where they are when they are hidden again."""
+    expect(page.locator("#problem-title")).to_contain_text(title)
+    expect(page.locator("#problem-text")).to_contain_text(text)
+
+
 def test_errors_in_words(page: Page, photograph: bytes) -> None:
     drop(page, b"no picture at all", "notes.txt", "text/plain")
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "no picture that can be read" in page.inner_text("#problem-title")
-    assert "not a picture in a known format" in page.inner_text("#problem-text")
+    problem(page, "no picture that can be read", "not a picture in a known format")
+    assert page.is_visible("#problem")
     drop(page, bytes(500_000), "large.jpg")
-    assert "too large" in page.inner_text("#problem-title")
-    assert "limit is 400 kB" in page.inner_text("#problem-text")
+    problem(page, "too large", "limit is 400 kB")
+    assert page.is_visible("#problem")
     tries = []
 
     def full(route: Route) -> None:
@@ -296,16 +302,24 @@ def test_errors_in_words(page: Page, photograph: bytes) -> None:
 
     page.route("**/predict?*", full)
     drop(page, photograph)
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "Too many <b>pictures</b>. Trying again by itself in 1 s." in page.inner_text("#problem-text")
+    problem(page, "Many are asking", "Too many <b>pictures</b>. Trying again by itself in 1 s.")
     answered(page)
     assert page.is_hidden("#problem")
     assert len(tries) == 2
     page.unroute("**/predict?*")
     page.route("**/predict?*", lambda route: route.abort())
     drop(page, photograph)
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "cannot be reached" in page.inner_text("#problem-title")
+    problem(page, "cannot be reached")
+    assert page.is_visible("#problem")
+
+
+def test_a_problem_goes_with_its_picture(page: Page, photograph: bytes) -> None:
+    """What was wrong with one file is not said of the next one, not even while that one is opened."""
+    drop(page, bytes(500_000), "large.jpg")
+    problem(page, "too large")
+    page.evaluate("void (HTMLImageElement.prototype.decode = () => new Promise(() => {}))")
+    drop(page, photograph)
+    assert page.is_hidden("#problem")
 
 
 def test_names_are_text(page: Page) -> None:

@@ -71,9 +71,9 @@ async function run(picture, tries = 0) {
   clearTimeout(waiting);
   running?.abort();
   const mine = (running = new AbortController());
+  at("problem").hidden = true; // It was about the one before.
   if (picture !== file) await showPicture(picture);
   if (mine.signal.aborted) return;
-  at("problem").hidden = true;
   if (picture.size > maxBytes) {
     showProblem(new Problem("too_large", `It has ${bytes(picture.size)}; the limit is ${bytes(maxBytes)}.`), RETRIES);
     return;
