@@ -15,8 +15,9 @@ from yolor_mtl.build import model_config
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.data.scenes import write_scenes
 from yolor_mtl.inference.evaluator import evaluate
-from yolor_mtl.inference.model import load_weights, shipped_weights
+from yolor_mtl.inference.model import load_weights
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.models.weights import shipped_weights
 from yolor_mtl.records import UserError
 
 WEIGHTS = resources.files("yolor_mtl") / "weights"

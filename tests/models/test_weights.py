@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from yolor_mtl.models import weights as module
-from yolor_mtl.models.weights import FORMAT, WITHOUT_DIGEST, load_state, read_weights, save_weights
+from yolor_mtl.models.weights import FORMAT, WITHOUT_DIGEST, found_weights, load_state, read_weights, save_weights
 from yolor_mtl.records import UserError
 
 
@@ -35,6 +35,19 @@ def saved(tmp_path: Path) -> Path:
     path = tmp_path / "a.safetensors"
     save_weights(path, Tied().state_dict(), {"config": "{}"})
     return path
+
+
+def test_what_a_name_means(tmp_path: Path) -> None:
+    for name in ("run/best.safetensors", "other.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name, file in (("run", "run/best.safetensors"), ("other.safetensors",) * 2):
+        with found_weights("weights", str(tmp_path / name)) as path:
+            assert path == tmp_path / file
+    with found_weights("weights", "scenes-nano") as path:
+        assert read_weights(path)[1]["format"]
+    with pytest.raises(UserError, match=r"weights=scenes-nanno: .*runs/NAME/best.safetensors.*did you mean"):
+        found_weights("weights", "scenes-nanno").__enter__()
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_captions_join_later(vision: Path, scenes: Path, tmp_path: Path) -> None
     model = prepare_model(config, open_coco(scenes, ["train"]), console)
     assert "captioning begins anew" in console.export_text()
     assert model.network.training
-    run = runs.run_training(scenes, tmp_path / "run", **keys, epochs=1).out
+    run = runs.run_training(scenes, tmp_path / "run", **{**keys, "weights": str(vision)}, epochs=1).out
     started, ended = load_file(weights), load_file(run / "best.safetensors")
     assert all(torch.equal(value, ended[name]) for name, value in started.items())
     assert any(name.startswith("heads.captioning") for name in ended)

@@ -305,6 +305,7 @@ def test_weights_start_a_training(trained: Path, scenes: Path, tmp_path: Path) -
         ({"resume": "{tmp}/nothing"}, ["nothing/last.ckpt: there is no such file", "first epoch"]),
         ({"resume": "{tmp}/cut.ckpt"}, ["cut.ckpt", "not a whole checkpoint"]),
         ({"weights": "{tmp}/absent.safetensors"}, ["no weights file", "absent.safetensors"]),
+        ({"weights": "{tmp}/gelan-c.pt"}, ["gelan-c.pt", "yolor-mtl convert"]),
         ({"out": "{trained}"}, ["earlier run", "resume="]),
         ({"out": "{tmp}/half"}, ["earlier run", "resume="]),
     ],

@@ -16,12 +16,13 @@ from yolor_mtl.config import nearest, parse_assignments, read_yaml, split_names
 from yolor_mtl.data.coco import open_coco
 from yolor_mtl.inference.evaluator import NothingToScoreError
 from yolor_mtl.inference.predictor import Predictor
+from yolor_mtl.models.weights import BEST
 from yolor_mtl.ops.console import Output
 from yolor_mtl.ops.ranks import process_group, rank_and_world
 from yolor_mtl.records import UserError
 from yolor_mtl.report.page import write_report
 from yolor_mtl.tasks import TASKS
-from yolor_mtl.training.checkpoint import BEST, KEPT, LAST, PREVIOUS
+from yolor_mtl.training.checkpoint import KEPT, LAST, PREVIOUS
 from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
 from yolor_mtl.training.progress import clock

@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from yolor_mtl.build import Model, load_model
-from yolor_mtl.config import nearest
 from yolor_mtl.inference.exported import Exported, is_exported, load_exported
 from yolor_mtl.inference.hub import USUAL_NAME, download_weights
 from yolor_mtl.inference.predictor import Picture, Predictor
@@ -24,6 +21,7 @@ from yolor_mtl.inference.result import Result
 from yolor_mtl.inference.sources import open_source
 from yolor_mtl.inference.tracking import Tracker
 from yolor_mtl.inference.video import USUAL_RATE
+from yolor_mtl.models.weights import found_weights
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks.base import DecodeOptions
 
@@ -192,15 +190,6 @@ def load_weights(
         return load_model(path, tasks)
 
 
-def shipped_weights() -> list[str]:
-    """Names of the weights that the package has with it."""
-    return sorted(Path(entry.name).stem for entry in _shipped().iterdir() if entry.name.endswith(".safetensors"))
-
-
-def _shipped() -> Traversable:
-    return resources.files("yolor_mtl") / "weights"
-
-
 @contextmanager
 def _file(name: str) -> Iterator[Path]:
     """The file that ``model=`` means.
@@ -209,19 +198,12 @@ def _file(name: str) -> Iterator[Path]:
         UserError: it means none.
     """
     path = Path(name)
-    if (path / "best.safetensors").is_file():
-        yield path / "best.safetensors"
-    elif path.suffix in (".safetensors", *SUFFIXES):
+    if path.suffix in SUFFIXES:
         yield path
     elif is_exported(path):
         raise UserError(
             f"model={name} is an exported folder, whose graphs predict and val run; here weights are needed"
         )
-    elif name in shipped_weights():
-        with resources.as_file(_shipped() / f"{name}.safetensors") as unpacked:
-            yield unpacked
     else:
-        raise UserError(
-            f"model={name}: a .safetensors file is needed, such as runs/NAME/best.safetensors, a published .pt, or "
-            f"shipped weights: {', '.join(shipped_weights())}{nearest(name, shipped_weights())}"
-        )
+        with found_weights("model", name, others="a published .pt, ") as found:
+            yield found

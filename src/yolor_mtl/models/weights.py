@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import torch
@@ -14,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from yolor_mtl.config import nearest
 from yolor_mtl.ops.files import write_atomic
 from yolor_mtl.records import UserError
 
@@ -22,6 +26,45 @@ FORMAT, WITHOUT_DIGEST = "yolor-mtl/2", "yolor-mtl/1"
 
 DIGEST = "digest"
 """Key of the metadata that holds :func:`digest_of` the rest."""
+
+BEST = "best.safetensors"
+"""File of a run's folder that holds its weights."""
+
+
+def shipped_weights() -> list[str]:
+    """Names of the weights that the package has with it."""
+    return sorted(Path(entry.name).stem for entry in _shipped().iterdir() if entry.name.endswith(".safetensors"))
+
+
+def _shipped() -> Traversable:
+    return resources.files("yolor_mtl") / "weights"
+
+
+@contextmanager
+def found_weights(key: str, name: str, *, others: str = "") -> Iterator[Path]:
+    """The file of weights that a name means: a ``.safetensors``, a run's folder, or weights that the package ships.
+
+    Args:
+        key: whose value the name is, for messages.
+        name: what was given.
+        others: what else may be given, for messages.
+
+    Raises:
+        UserError: it means none.
+    """
+    path = Path(name)
+    if (path / BEST).is_file():
+        yield path / BEST
+    elif path.suffix == ".safetensors":
+        yield path
+    elif name in shipped_weights():
+        with resources.as_file(_shipped() / f"{name}.safetensors") as unpacked:
+            yield unpacked
+    else:
+        raise UserError(
+            f"{key}={name}: a .safetensors file is needed, such as runs/NAME/{BEST}, {others}or shipped weights: "
+            f"{', '.join(shipped_weights())}{nearest(name, shipped_weights())}"
+        )
 
 
 def save_weights(

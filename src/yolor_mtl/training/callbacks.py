@@ -15,10 +15,11 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from yolor_mtl.build import Model, save_model
+from yolor_mtl.models.weights import BEST
 from yolor_mtl.ops.processes import endings
 from yolor_mtl.ops.ranks import rank_and_world
 from yolor_mtl.training.average import MovingAverage
-from yolor_mtl.training.checkpoint import BEST, KEPT, States
+from yolor_mtl.training.checkpoint import KEPT, States
 from yolor_mtl.training.diverged import without_number
 from yolor_mtl.training.history import Row, Table
 from yolor_mtl.training.module import DivergedError, JointStep

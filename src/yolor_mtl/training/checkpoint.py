@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from yolor_mtl.data.schedule import StepSampler
+from yolor_mtl.models.weights import BEST
 from yolor_mtl.ops.faults import out_of_memory
 from yolor_mtl.ops.files import write_atomic
 from yolor_mtl.records import UserError
@@ -17,8 +18,8 @@ from yolor_mtl.records import UserError
 LAST, PREVIOUS = "last.ckpt", "last.previous.ckpt"
 """Names in a run's folder."""
 
-BEST, KEPT = "best.safetensors", "epoch-{}.safetensors"
-"""Weights there: the best ones, and those of an epoch."""
+KEPT = "epoch-{}.safetensors"
+"""Weights there of an epoch."""
 
 NEXT = "next.ckpt"
 """A whole state on its way to become the last one."""

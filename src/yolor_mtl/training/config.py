@@ -55,8 +55,9 @@ class TrainConfig:
             gradients, on NVIDIA GPUs only).
         seed: of weights, order and augmentation.
         resume: a run's folder (or its ``last.ckpt``) to go on with; its own configuration holds where none is given.
-        weights: a ``.safetensors`` to start from. It brings its network; changes to it are made, classes and words
-            are the data's, tasks it lacks come from ``model``, and what has no equal in it begins anew.
+        weights: a ``.safetensors``, a run's folder or a shipped name such as ``scenes-nano`` to start from. It brings
+            its network; changes to it are made, classes and words are the data's, tasks it lacks come from ``model``,
+            and what has no equal in it begins anew.
         freeze: parts that keep their weights: ``trunk`` or tasks; the others' losses alone are computed.
         freeze_epochs: epochs for which they do, from the start; 0 for all.
         keep_features: where a text decoder learns alone on pictures without augmentation, what the frozen part makes

@@ -30,7 +30,7 @@ from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.labels import Labels
 from yolor_mtl.data.loader import EvaluationSet, TrainingSet, evaluation_loader, training_loader, view_pools
 from yolor_mtl.data.schedule import Schedule, StepSampler
-from yolor_mtl.models.weights import load_state, read_weights
+from yolor_mtl.models.weights import BEST, found_weights, load_state, read_weights
 from yolor_mtl.ops.device import choose_device, half_type, loading_processes
 from yolor_mtl.ops.faults import system_fault
 from yolor_mtl.ops.files import write_text
@@ -38,7 +38,7 @@ from yolor_mtl.ops.ranks import peer_lost, place, rank_and_world
 from yolor_mtl.records import Fault, UserError, View
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
-from yolor_mtl.training.checkpoint import BEST, LAST, PREVIOUS, clear_leftovers, find_state, set_place
+from yolor_mtl.training.checkpoint import LAST, PREVIOUS, clear_leftovers, find_state, set_place
 from yolor_mtl.training.config import TrainConfig, resumed_folder
 from yolor_mtl.training.diverged import keep_batch
 from yolor_mtl.training.finetune import changed_row, fine_tuned
@@ -268,7 +268,9 @@ def prepare_model(config: TrainConfig, data: CocoDataset, console: Console) -> M
     if config.resume and previous.is_file():
         model = _resumed(previous, config, data)
     elif config.weights:
-        model, said = fine_tuned(Path(config.weights), data, config)
+        others = "what yolor-mtl convert makes of a published .pt, "
+        with found_weights("weights", config.weights, others=others) as path:
+            model, said = fine_tuned(path, data, config)
     else:
         row = model_config(config.model, config.network)
         space = learn_space(data, row)
