@@ -21,7 +21,7 @@ from yolor_mtl.inference.result import Result
 from yolor_mtl.inference.sources import open_source
 from yolor_mtl.inference.tracking import Tracker
 from yolor_mtl.inference.video import USUAL_RATE
-from yolor_mtl.models.weights import found_weights
+from yolor_mtl.models.weights import BEST, found_weights
 from yolor_mtl.records import UserError
 from yolor_mtl.tasks.base import DecodeOptions
 
@@ -200,7 +200,7 @@ def _file(name: str) -> Iterator[Path]:
     path = Path(name)
     if path.suffix in SUFFIXES:
         yield path
-    elif is_exported(path):
+    elif is_exported(path) and not (path / BEST).is_file():
         raise UserError(
             f"model={name} is an exported folder, whose graphs predict and val run; here weights are needed"
         )
