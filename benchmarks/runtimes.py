@@ -5,8 +5,7 @@
 
 "vision" is the forward pass of one letterboxed picture, "whole" a picture in memory to all answers, caption included;
 both medians, beside torch in fp32 in the same run. The runtimes take turns, so that a busy machine slows them alike.
-bfloat16 is left out where the hardware does not have it: there it is emulated, and its time says nothing
-(force=true shows it all the same).
+bfloat16 is left out where the machine is not faster in it (force=true shows it all the same).
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class Row:
 
 def rows(config: BenchConfig, dataset: CocoDataset, folder: Path, console: Console) -> Iterator[Row]:
     """The runtimes; what cannot be had says why."""
-    cpu, no_half = torch.device("cpu"), "this CPU has no bfloat16"
+    cpu, no_half = torch.device("cpu"), "this CPU is not faster in bfloat16"
     halves = config.force or half_pays(cpu)
     torch_fp32 = Predictor(load_weights(config.model, [], config.vocab), "cpu", "false", config.imgsz)
     side = torch_fp32.size[0]

@@ -78,11 +78,11 @@ class StudyConfig:
 
 
 def program(told: list[str]) -> list[str]:
-    """``yolor-mtl``; where bfloat16 is asked for and the machine has no arithmetic for it, the one that imitates it."""
+    """``yolor-mtl``; where bfloat16 is asked for and the machine is not faster in it, the one that imitates it."""
     asked = dict(word.partition("=")[::2] for word in told)
     if asked.get("half") != "true" or half_pays(choose_device(asked.get("device", "auto"))):
         return [str(Path(sys.executable).with_name("yolor-mtl"))]
-    print("bf16: this machine has no arithmetic for it; see benchmarks/rounded.py", flush=True)
+    print("bf16: this machine has no fast arithmetic for it; see benchmarks/rounded.py", flush=True)
     return [sys.executable, str(Path(__file__).with_name("rounded.py"))]
 
 

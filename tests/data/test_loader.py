@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,32 @@ def test_case_10_evaluation_is_shared_without_padding(tmp_path: Path, world: int
         assert mine == list(range(1 + rank, 8, world))
         ids += mine
     assert sorted(ids) == list(range(1, 8))
+
+
+@pytest.mark.parametrize(("batches", "wanted"), [(0, [2, 2, 1]), (2, [2, 2]), (9, [2, 2, 1])])
+def test_evaluation_of_some_batches(tmp_path: Path, batches: int, wanted: list[int]) -> None:
+    data = EvaluationSet(_data(tmp_path, ["bm"] * 9), SIZE)
+    loader = evaluation_loader(data, batch=2, workers=0, rank=1, world=2, batches=batches)
+    numbers = [len(batch.images) for batch in loader]
+    # Ranks have pictures 0, 2, 4, 6, 8 and 1, 3, 5, 7.
+    assert numbers == wanted[: len(numbers)] == [2, 2]
+    assert len(loader) == 2
+    loader = evaluation_loader(data, batch=2, workers=0, world=2, batches=batches)
+    assert [len(batch.images) for batch in loader] == wanted
+    assert len(loader) == len(wanted)
+
+
+def test_no_process_outlives_the_last_batch(tmp_path: Path) -> None:
+    """Who counts batches, as Lightning does, never asks for one more."""
+    others = set(multiprocessing.active_children())
+    loader = evaluation_loader(EvaluationSet(_data(tmp_path, ["bm"] * 6), SIZE), batch=2, workers=2)
+    for _ in range(2):
+        batches, ids, working = iter(loader), [], []
+        for _ in range(len(loader)):
+            ids += [labels.image_id for labels in next(batches).annotations if labels]
+            working.append(len(set(multiprocessing.active_children()) - others))
+        assert ids == [1, 2, 3, 4, 5, 6]
+        assert working == [2, 2, 0]
 
 
 def test_evaluation_of_some(tmp_path: Path) -> None:

@@ -66,6 +66,22 @@ def test_runs_of_no_pixels() -> None:
     assert plane((corner, crop), 2, 3).T.ravel().tolist() == [0, 1, 1, 1, 0, 0]
 
 
+def test_only_what_is_asked_for_is_decoded() -> None:
+    square = {"size": [4, 4], "counts": [5, 2, 2, 2, 5]}
+    masks = MaskCrops.of((4, 4), [{"size": [4, 4], "counts": [3]}, square, None])
+    assert len(masks) == 3
+    kept = masks.select(torch.tensor([False, True, True]))
+    assert kept.dense().tolist() == [[[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], [[0] * 4] * 4]
+    with pytest.raises(ValueError, match="counts"):
+        masks.dense()
+
+
+def test_more_runs_than_a_byte_counts() -> None:
+    mask = np.indices((30, 30)).sum(axis=0).astype(np.uint8) & 1
+    rle: dict[str, Any] = coco_mask.encode(np.asfortranarray(mask))
+    assert np.array_equal(plane(decode_crop(rle, 30, 30), 30, 30), mask)
+
+
 @pytest.mark.parametrize("wrong", [[[1.0, 2.0, 3.0, 4.0]], {"size": [4, 4], "counts": [3]}, [[1.0] * 7]])
 def test_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"polygon|counts"):
@@ -123,8 +139,8 @@ def test_cells(seed: int, height: int, width: int, stride: int) -> None:
 
 
 def test_none_at_all() -> None:
-    none = MaskCrops.decoded((8, 12), [])
+    none = MaskCrops.of((8, 12), [])
     assert none.dense().shape == (0, 8, 12)
     assert none.cells(4).shape == (0, 2, 3)
     assert len(none.resized((0, 0, 8, 12), (4, 4)).mirrored()) == 0
-    assert MaskCrops.decoded((8, 12), [None]).dense().tolist() == torch.zeros(1, 8, 12).tolist()
+    assert MaskCrops.of((8, 12), [None]).dense().tolist() == torch.zeros(1, 8, 12).tolist()

@@ -99,6 +99,47 @@ def test_half_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [False]
 
 
+@pytest.mark.parametrize(
+    ("amx", "avx512", "fp32", "bf16", "wanted"),
+    [
+        (True, True, 1.0, 9.0, True),  # AMX's need no timing
+        (False, True, 1.0, 0.5, True),
+        (False, True, 1.0, 0.9, False),  # not worth the rounding
+        (False, True, 1.0, 2.0, False),
+        (False, False, 1.0, 0.5, False),
+    ],
+)
+def test_half_pays_on_cpus(
+    monkeypatch: pytest.MonkeyPatch, amx: bool, avx512: bool, fp32: float, bf16: float, wanted: bool
+) -> None:
+    slowed = iter([3.0, *[1.0] * 99])  # the first one is prepared, too, and another program may run meanwhile
+
+    def seconds(dtype: torch.dtype) -> float:
+        return (bf16 if dtype is torch.bfloat16 else fp32) * next(slowed)
+
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    monkeypatch.setattr(module, "_convolution_seconds", seconds)
+    module._timed_faster.cache_clear()
+    try:
+        assert half_pays(CPU) == wanted
+    finally:
+        module._timed_faster.cache_clear()
+
+
+def test_a_release_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert not half_pays(CPU)
+
+
+def test_timing_bfloat16_leaves_the_threads() -> None:
+    threads = torch.get_num_threads()
+    module._timed_faster.cache_clear()
+    assert module._timed_faster() in (True, False)
+    assert torch.get_num_threads() == threads
+
+
 def test_loading_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [loading_processes(asked, CPU) for asked in (0, 1, 7)] == [0, 1, 7]
     for cores, on_cpu, on_gpu in ((1, 1, 1), (2, 1, 2), (4, 2, 4), (64, 4, 8)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -11,12 +12,42 @@ import time
 
 import pytest
 
-from yolor_mtl.ops.processes import endings, in_processes, live_and_die_with_the_parent
+from yolor_mtl.ops.processes import endings, in_processes, live_and_die_with_the_parent, return_free_memory
 from yolor_mtl.records import Fault
 
 
 def square(number: int) -> int:
     return number * number
+
+
+FREED = """
+from pathlib import Path
+from yolor_mtl.ops.processes import return_free_memory
+
+def held():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+pieces = [bytes(60_000) for _ in range(2_000)]  # each too small for a mapping of its own
+last = bytes(60_000)  # what stands behind them keeps the C library from shortening its heap
+del pieces
+before = held()
+return_free_memory()
+print(before - held())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_free_memory_is_returned() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("this C library cannot be told to")
+    run = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert int(run.stdout) > 80_000, "kB of 120,000"
+
+
+def test_a_c_library_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    return_free_memory()
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -18,7 +18,7 @@ from yolor_mtl.data.labels import Labels, trainable
 from yolor_mtl.data.pipeline import Pipeline
 from yolor_mtl.data.schedule import VIEWS, Draw, StepSampler
 from yolor_mtl.ops.frame import letterbox
-from yolor_mtl.ops.processes import live_and_die_with_the_parent
+from yolor_mtl.ops.processes import live_and_die_with_the_parent, return_free_memory
 from yolor_mtl.records import Annotations, Batch, PackedError, Sample, View
 
 ATTEMPTS = 8
@@ -232,15 +232,54 @@ def collate_evaluation(entries: Sequence[Entry]) -> Batch:
     )
 
 
+class EvaluationLoader:
+    """Batches of pictures with their raw annotations; its processes end before the last batch is given out.
+
+    Lightning takes as many batches as there are and never asks for one more, so that the processes of a plain
+    ``DataLoader`` would stay, with all they hold, through the whole epoch that follows.
+
+    Args:
+        loader: what makes the batches.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches, each when the next one is there."""
+        return_free_memory()
+        batches = iter(self._loader)
+        given = next(batches, None)
+        while given is not None:
+            following = next(batches, None)
+            yield given
+            given = following
+
+
 def evaluation_loader(
-    data: EvaluationSet, *, batch: int, workers: int, rank: int = 0, world: int = 1
-) -> DataLoader[Any]:
-    """Every picture once and in order; with several processes each takes every ``world``-th, none is padded in."""
-    return DataLoader(
+    data: EvaluationSet, *, batch: int, workers: int, rank: int = 0, world: int = 1, batches: int = 0
+) -> EvaluationLoader:
+    """Every picture once and in order; with several processes each takes every ``world``-th, none is padded in.
+
+    Args:
+        data: the pictures.
+        batch: pictures at once.
+        workers: loading processes.
+        rank: number of this process.
+        world: number of processes.
+        batches: the greatest number; 0 for all.
+    """
+    places = range(rank, len(data), world)
+    loader: DataLoader[Any] = DataLoader(
         data,
         batch_size=batch,
-        sampler=range(rank, len(data), world),
+        sampler=places[: batches * batch] if batches else places,
         collate_fn=collate_evaluation,
         num_workers=workers,
         worker_init_fn=live_and_die_with_the_parent,
     )
+    return EvaluationLoader(loader)

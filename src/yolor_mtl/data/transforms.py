@@ -125,17 +125,18 @@ def _cut(sample: Sample, cut: Cut) -> Sample:
         piece: Tensor = F.resized_crop(value, top, left, height, width, goal, antialias=True)
         return piece
 
-    moved = map_sample(sample, resized)
-    if sample.objects is None or moved.objects is None or "boxes" not in sample.objects:
-        return moved
+    table = sample.objects
+    if table is None or "boxes" not in table:
+        return map_sample(sample, resized)
+    # Boxes first: the masks of what they leave out need not be looked at.
     factor = (cut.target[2] / height) * (cut.target[3] / width)
-    moved_boxes = moved.objects["boxes"]
+    moved_boxes = resized(table["boxes"])
     limit = torch.tensor([cut.target[3], cut.target[2]] * 2, dtype=torch.float32)
-    boxes = _like(moved_boxes, moved_boxes.as_subclass(Tensor).clamp(min=0).minimum(limit))
-    before = area(sample.objects["boxes"].as_subclass(Tensor)) * factor
-    plain = boxes.as_subclass(Tensor)
-    keep = visible(plain) & (area(plain) >= MIN_SHARE * before)
-    return replace(moved, objects=select_rows({**moved.objects, "boxes": boxes}, keep))
+    boxes = moved_boxes.as_subclass(Tensor).clamp(min=0).minimum(limit)
+    before = area(table["boxes"].as_subclass(Tensor)) * factor
+    keep = visible(boxes) & (area(boxes) >= MIN_SHARE * before)
+    moved = map_sample(replace(sample, objects=select_rows(table, keep)), resized)
+    return replace(moved, objects={**(moved.objects or {}), "boxes": _like(moved_boxes, boxes[keep])})
 
 
 def visible(boxes: Tensor) -> Tensor:

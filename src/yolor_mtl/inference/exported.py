@@ -116,7 +116,7 @@ class Meta:
         format: one of :data:`FORMATS`.
         tasks: tasks that are in the graphs or made of their outputs.
         multiple: sides of the frame must be multiples of this.
-        half: what ``half=auto`` means: ``auto`` (where the CPU has bfloat16), ``true`` or ``false``.
+        half: what ``half=auto`` means: ``auto`` (where bfloat16 is faster here), ``true`` or ``false``.
         int8: whether the vision graph is quantised.
         parameters: learnable values by part.
         graphs: by name.

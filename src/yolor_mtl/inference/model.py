@@ -34,7 +34,7 @@ class YOLORMTL:
             folder, a published ``.pt``, or a folder that ``export`` wrote.
         tasks: tasks to run; all that were trained by default.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or a GPU's number.
-        half: ``auto``, ``true`` or ``false``; ``auto`` is bfloat16 where the hardware has it.
+        half: ``auto``, ``true`` or ``false``; ``auto`` is bfloat16 where it is faster here.
         imgsz: longer side of the frame, pixels; 0 takes the model's own.
         rect: pad a picture no further than needed; ``False`` pads to a square, as in training.
         vocab: the word list that was published with a ``.pt`` that writes captions.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from yolor_mtl.records import Segmentation
 Corner = tuple[int, int]
 """(top, left), pixels."""
 
+Crop = tuple[Corner, np.ndarray]
+"""A mask's rectangle: its corner, and (h, w) uint8 of zeros and ones; without a pixel where there is nothing of it."""
+
 
 @dataclass(frozen=True)
 class MaskCrops:
@@ -22,66 +26,69 @@ class MaskCrops:
 
     Attributes:
         size: (height, width) of the picture.
-        corners: N corners of the crops.
-        crops: N arrays (h, w) uint8 of zeros and ones; without a pixel where a mask is empty or there is none.
+        masks: N masks, each a crop, or COCO's segmentation, which is decoded when somebody asks for its pixels: many of
+            a picture's objects lie outside of what is cut out of it. ``None`` is no mask.
     """
 
     size: tuple[int, int]
-    corners: tuple[Corner, ...]
-    crops: tuple[np.ndarray, ...]
+    masks: tuple[Crop | Segmentation | None, ...]
 
     @classmethod
-    def of(cls, size: tuple[int, int], placed: Iterable[tuple[Corner, np.ndarray]]) -> MaskCrops:
-        """From pairs of a corner and a crop."""
-        pairs = tuple(placed)
-        return cls(size, tuple(corner for corner, _ in pairs), tuple(crop for _, crop in pairs))
+    def of(cls, size: tuple[int, int], masks: Iterable[Crop | Segmentation | None]) -> MaskCrops:
+        """From any of the three."""
+        return cls(size, tuple(masks))
 
     @classmethod
     def absent(cls, size: tuple[int, int], number: int) -> MaskCrops:
         """No mask, so many times."""
-        return cls.of(size, [_nothing()] * number)
+        return cls(size, (None,) * number)
 
-    @classmethod
-    def decoded(cls, size: tuple[int, int], segmentations: Sequence[Segmentation | None]) -> MaskCrops:
-        """From COCO's segmentations; ``None`` is no mask.
+    @cached_property
+    def crops(self) -> tuple[Crop, ...]:
+        """All masks as crops.
 
         Raises:
             ValueError: one is not a segmentation of a picture of that size.
         """
-        return cls.of(size, (_nothing() if each is None else decode_crop(each, *size) for each in segmentations))
+        return tuple(self._crop(mask) for mask in self.masks)
+
+    def _crop(self, mask: Crop | Segmentation | None) -> Crop:
+        if mask is None:
+            return _nothing()
+        return mask if isinstance(mask, tuple) else decode_crop(mask, *self.size)
 
     def __len__(self) -> int:
-        return len(self.crops)
+        return len(self.masks)
 
     def resized(self, source: tuple[int, int, int, int], goal: tuple[int, int]) -> MaskCrops:
         """A rectangle (top, left, height, width) of the picture at a size of its own, by the nearest pixel."""
         rows, columns = (nearest(source[axis], source[2 + axis], goal[axis]) for axis in (0, 1))
 
-        def moved(corner: Corner, crop: np.ndarray) -> tuple[Corner, np.ndarray]:
+        def moved(corner: Corner, crop: np.ndarray) -> Crop:
             top, down = _hit(rows, corner[0], crop.shape[0])
             left, right = _hit(columns, corner[1], crop.shape[1])
-            return (top, left), crop[down[:, None], right]
+            return (top, left), crop.take(down, axis=0).take(right, axis=1)
 
-        return MaskCrops.of(goal, map(moved, self.corners, self.crops))
+        return MaskCrops.of(goal, (moved(*crop) for crop in self.crops))
 
     def placed(self, top: int, left: int, size: tuple[int, int]) -> MaskCrops:
         """The same in a larger picture, in which this one begins at (top, left)."""
-        return MaskCrops(size, tuple((y + top, x + left) for y, x in self.corners), self.crops)
+        return MaskCrops.of(size, (((y + top, x + left), crop) for (y, x), crop in self.crops))
 
     def mirrored(self) -> MaskCrops:
         """Left becomes right."""
         width = self.size[1]
-        corners = ((y, width - x - crop.shape[1]) for (y, x), crop in zip(self.corners, self.crops, strict=True))
-        return MaskCrops(self.size, tuple(corners), tuple(crop[:, ::-1] for crop in self.crops))
+        turned = (((y, width - x - crop.shape[1]), crop[:, ::-1]) for (y, x), crop in self.crops)
+        return MaskCrops.of(self.size, turned)
 
     def select(self, keep: Tensor) -> MaskCrops:
         """The masks of which ``keep``, (N,) bool, says so."""
-        return MaskCrops.of(self.size, ((self.corners[i], self.crops[i]) for i in keep.nonzero()[:, 0].tolist()))
+        return MaskCrops.of(self.size, (self.masks[place] for place in keep.nonzero()[:, 0].tolist()))
 
     def dense(self) -> Tensor:
         """(N, height, width) uint8 of zeros and ones."""
         planes = np.zeros((len(self), *self.size), dtype=np.uint8)
-        for plane, (top, left), crop in zip(planes, self.corners, self.crops, strict=True):
+        for plane, ((top, left), crop) in zip(planes, self.crops, strict=True):
             plane[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
         return torch.from_numpy(planes)
 
@@ -92,7 +99,7 @@ class MaskCrops:
             stride: side of a cell, a divisor of the picture's sides, at most 15 pixels.
         """
         planes = np.zeros((len(self), *(side // stride for side in self.size)), dtype=np.uint8)
-        for plane, (top, left), crop in zip(planes, self.corners, self.crops, strict=True):
+        for plane, ((top, left), crop) in zip(planes, self.crops, strict=True):
             if not crop.size:
                 continue
             (rows, above), (columns, before) = divmod(top, stride), divmod(left, stride)
@@ -107,11 +114,10 @@ class MaskCrops:
 
 def join_crops(parts: Sequence[MaskCrops]) -> MaskCrops:
     """The masks of all parts, which are of one picture."""
-    pairs = (pair for part in parts for pair in zip(part.corners, part.crops, strict=True))
-    return MaskCrops.of(parts[0].size, pairs)
+    return MaskCrops.of(parts[0].size, (mask for part in parts for mask in part.masks))
 
 
-def _nothing() -> tuple[Corner, np.ndarray]:
+def _nothing() -> Crop:
     """An empty mask, or none."""
     return (0, 0), np.zeros((0, 0), np.uint8)
 
@@ -132,7 +138,7 @@ def _hit(positions: np.ndarray, start: int, length: int) -> tuple[int, np.ndarra
     return int(first), positions[first:end] - start
 
 
-def decode_crop(segmentation: Segmentation, height: int, width: int) -> tuple[Corner, np.ndarray]:
+def decode_crop(segmentation: Segmentation, height: int, width: int) -> Crop:
     """A mask as ``decode_segmentation`` gives it, cut to the rectangle that it lies in: the corner, and (h, w) uint8.
 
     Raises:
@@ -144,7 +150,7 @@ def decode_crop(segmentation: Segmentation, height: int, width: int) -> tuple[Co
     return _crop_of_runs(run_lengths(segmentation_to_rle(segmentation, height, width)["counts"]), height)
 
 
-def _crop_of_runs(runs: Sequence[int] | np.ndarray, height: int) -> tuple[Corner, np.ndarray]:
+def _crop_of_runs(runs: Sequence[int] | np.ndarray, height: int) -> Crop:
     """From lengths of background and mask in turn, down the columns."""
     edges = np.cumsum(np.asarray(runs, dtype=np.int64))
     starts, ends = edges[:-1:2], edges[1::2]
@@ -152,11 +158,11 @@ def _crop_of_runs(runs: Sequence[int] | np.ndarray, height: int) -> tuple[Corner
     if not len(starts):
         return _nothing()
     left, right = int(starts[0]) // height, -(-int(ends[-1]) // height)
-    # One more at the start of a run and one fewer behind its end; runs may touch, so that one takes back the other.
-    steps = np.zeros((right - left) * height + 1, dtype=np.int8)
-    steps[starts - left * height] += 1
-    steps[ends - left * height] -= 1
-    mask = steps[:-1].cumsum(dtype=np.int8).view(np.uint8).reshape(right - left, height).T
+    bounds = np.empty(2 * len(starts) + 2, dtype=np.int64)
+    bounds[0], bounds[-1], bounds[1:-1:2], bounds[2:-1:2] = left * height, right * height, starts, ends
+    values = np.zeros(len(bounds) - 1, dtype=np.uint8)
+    values[1::2] = 1
+    mask = np.repeat(values, np.diff(bounds)).reshape(right - left, height).T
     rows = np.flatnonzero(mask.any(axis=1))
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     return (top, left), np.ascontiguousarray(mask[top:bottom])

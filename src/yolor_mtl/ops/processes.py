@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -34,6 +35,17 @@ def endings() -> tuple[signal.Signals, ...]:
 def processes(asked: int) -> int:
     """Number of processes; 0 asks for one for each core that this process may use."""
     return asked or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+
+
+def return_free_memory() -> None:
+    """Returns to the system what the C library keeps for later; nothing where it cannot be told to.
+
+    For before processes are started by a fork: they share the parent's memory until one of both writes there, so that
+    whatever the parent uses anew afterwards exists twice, the free memory of earlier training steps included.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def in_processes(work: Callable[[T], R], jobs: Sequence[T], workers: int) -> Iterator[R]:

@@ -177,6 +177,7 @@ def keep_features(
                     _check_room(layouts[0].size * len(pool), folder)
                 file.write(layouts[0].pack(gleaned).numpy().tobytes())
                 for seen in pictures.annotations:
+                    assert seen is not None
                     places[place_of[seen.path]] = len(places)
             file.flush()
         except OSError as error:

@@ -28,7 +28,14 @@ from yolor_mtl.config import split_names, to_yaml
 from yolor_mtl.data.augment import AugmentConfig, check_meaning
 from yolor_mtl.data.coco import CocoDataset, open_coco
 from yolor_mtl.data.labels import Labels
-from yolor_mtl.data.loader import EvaluationSet, TrainingSet, evaluation_loader, training_loader, view_pools
+from yolor_mtl.data.loader import (
+    EvaluationLoader,
+    EvaluationSet,
+    TrainingSet,
+    evaluation_loader,
+    training_loader,
+    view_pools,
+)
 from yolor_mtl.data.schedule import Schedule, StepSampler
 from yolor_mtl.models.weights import BEST, found_weights, load_state, read_weights
 from yolor_mtl.ops.device import choose_device, half_type, loading_processes
@@ -149,7 +156,9 @@ def train(config: TrainConfig, root: Path, console: Console) -> TrainResult:
     trainer = _lightning(config, out, [*([average] if average else []), *callbacks])
     pictures = EvaluationSet(held_out, (imgsz, imgsz))
     workers = loading_processes(config.workers, choose_device(config.device))
-    validation = evaluation_loader(pictures, batch=config.batch, workers=workers, rank=rank, world=world)
+    validation = evaluation_loader(
+        pictures, batch=config.batch, workers=workers, rank=rank, world=world, batches=config.val_batches
+    )
     if checkpoint is not None:
         set_place(checkpoint, sampler)
     try:
@@ -176,7 +185,7 @@ def _fit(
     trainer: pl.Trainer,
     module: JointStep,
     loader: torch.utils.data.DataLoader[object],
-    validation: torch.utils.data.DataLoader[object],
+    validation: EvaluationLoader,
     stopper: Stopper,
     recorder: Recorder,
     checkpoint: Path | None,
@@ -402,7 +411,6 @@ def _lightning(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> 
         accumulate_grad_batches=config.accumulate,
         max_epochs=config.epochs,
         check_val_every_n_epoch=config.val_every,
-        limit_val_batches=config.val_batches or 1.0,
         num_sanity_val_steps=0,
         logger=_Events(save_dir=str(out), name="", version=""),
         log_every_n_steps=5,

@@ -70,6 +70,9 @@ class OnnxGraph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # warnings speak of the graph's inner names
+        # Threads that spin while they wait take the cores from torch, which works between two runs, and from the other
+        # graphs: a caption is written by turns of all of them.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of no common class

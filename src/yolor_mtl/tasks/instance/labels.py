@@ -33,7 +33,7 @@ class InstanceLabels:
     def columns(self, annotations: Annotations) -> Columns:
         """``masks``, N :class:`MaskCrops`, without a pixel where an object has none; ``has_mask`` (N,) bool."""
         segmentations = [item.segmentation for item in annotations.objects or ()]
-        masks = MaskCrops.decoded((annotations.height, annotations.width), segmentations)
+        masks = MaskCrops.of((annotations.height, annotations.width), segmentations)
         has_mask = torch.tensor([each is not None for each in segmentations], dtype=torch.bool)
         return Columns(objects={"masks": masks, "has_mask": has_mask})
 
