@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -78,12 +79,17 @@ class StudyConfig:
 
 
 def program(told: list[str]) -> list[str]:
-    """``yolor-mtl``; where bfloat16 is asked for and the machine is not faster in it, the one that imitates it."""
+    """``yolor-mtl``; where bfloat16 is asked for and the machine has no arithmetic for it, the one that imitates it."""
     asked = dict(word.partition("=")[::2] for word in told)
-    if asked.get("half") != "true" or half_pays(choose_device(asked.get("device", "auto"))):
+    if asked.get("half") != "true" or _has_half(choose_device(asked.get("device", "auto"))):
         return [str(Path(sys.executable).with_name("yolor-mtl"))]
-    print("bf16: this machine has no fast arithmetic for it; see benchmarks/rounded.py", flush=True)
+    print("bf16: this machine has no arithmetic for it; see benchmarks/rounded.py", flush=True)
     return [sys.executable, str(Path(__file__).with_name("rounded.py"))]
+
+
+def _has_half(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 at all, however fast: a study asks what comes out."""
+    return half_pays(device) or (device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16")))
 
 
 class Commands:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -340,14 +341,13 @@ def test_case_10_evaluation_is_shared_without_padding(tmp_path: Path, world: int
     assert sorted(ids) == list(range(1, 8))
 
 
-@pytest.mark.parametrize(("batches", "wanted"), [(0, [2, 2, 1]), (2, [2, 2]), (9, [2, 2, 1])])
+@pytest.mark.parametrize(("batches", "wanted"), [(0, [2, 2, 1]), (1, [2]), (2, [2, 2]), (9, [2, 2, 1])])
 def test_evaluation_of_some_batches(tmp_path: Path, batches: int, wanted: list[int]) -> None:
     data = EvaluationSet(_data(tmp_path, ["bm"] * 9), SIZE)
     loader = evaluation_loader(data, batch=2, workers=0, rank=1, world=2, batches=batches)
-    numbers = [len(batch.images) for batch in loader]
     # Ranks have pictures 0, 2, 4, 6, 8 and 1, 3, 5, 7.
-    assert numbers == wanted[: len(numbers)] == [2, 2]
-    assert len(loader) == 2
+    assert [len(batch.images) for batch in loader] == wanted[:2]
+    assert len(loader) == len(wanted[:2])
     loader = evaluation_loader(data, batch=2, workers=0, world=2, batches=batches)
     assert [len(batch.images) for batch in loader] == wanted
     assert len(loader) == len(wanted)
@@ -364,6 +364,14 @@ def test_no_process_outlives_the_last_batch(tmp_path: Path) -> None:
             working.append(len(set(multiprocessing.active_children()) - others))
         assert ids == [1, 2, 3, 4, 5, 6]
         assert working == [2, 2, 0]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_keeps_no_batch(tmp_path: Path, workers: int) -> None:
+    batches = iter(evaluation_loader(EvaluationSet(_data(tmp_path, ["bm"] * 4), SIZE), batch=2, workers=workers))
+    for _ in range(2):
+        pixels = weakref.ref(next(batches).images)
+        assert pixels() is None
 
 
 def test_evaluation_of_some(tmp_path: Path) -> None:

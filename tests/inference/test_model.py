@@ -103,6 +103,24 @@ def test_pictures_and_records(result: Result, tmp_path: Path) -> None:
     assert result.images().keys() == {"semantic", "panoptic"}
 
 
+def test_to_supervision(model: YOLORMTL, trained: Path, pictures: list[Path], result: Result) -> None:
+    pytest.importorskip("supervision")
+    found = result.to_supervision()
+    assert np.array_equal(found.xyxy, result.boxes.xyxy)
+    assert np.array_equal(found.mask, result.masks.data)
+    assert np.array_equal(found.confidence, result.boxes.conf)
+    assert np.array_equal(found.class_id, result.boxes.cls)
+    assert list(found["class_name"]) == [result.names[int(index)] for index in result.boxes.cls]
+    assert found.tracker_id is None
+    assert result.to_supervision(masks=False).mask is None
+    nothing = model.predict(pictures[0], conf=1.0)[0].to_supervision()
+    assert len(nothing) == 0
+    assert nothing.xyxy.shape == (0, 4)
+    bare = YOLORMTL(trained, tasks=["semantic"], device="cpu").predict(pictures[0])[0]
+    with pytest.raises(UserError, match="no boxes to hand over; keep detection"):
+        bare.to_supervision()
+
+
 def test_some_tasks_only(trained: Path, pictures: list[Path]) -> None:
     found = YOLORMTL(trained / "best.safetensors", tasks=["semantic"], device="cpu").predict(pictures[0])[0]
     assert found.boxes is None

@@ -6,8 +6,10 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 import runs
+from PIL import Image
 from safetensors import safe_open
 
 from yolor_mtl import YOLORMTL
@@ -18,6 +20,7 @@ from yolor_mtl.inference.evaluator import evaluate
 from yolor_mtl.inference.model import load_weights
 from yolor_mtl.inference.predictor import Predictor
 from yolor_mtl.models.weights import shipped_weights
+from yolor_mtl.ops import draw
 from yolor_mtl.records import UserError
 
 WEIGHTS = resources.files("yolor_mtl") / "weights"
@@ -44,6 +47,50 @@ def test_by_name(scenes: Path) -> None:
     assert len(results) == 16
     assert sum(len(result.boxes) > 0 for result in results) >= 14
     assert all(result.caption for result in results)
+
+
+def test_the_words_of_a_caption_in_the_picture(scenes: Path) -> None:
+    """Each word has a place; one that names a thing has that thing's box, and a picture shows both."""
+    model = YOLORMTL("scenes-nano", device="cpu", half=False)
+    results = model.predict(scenes / "val", attention=True)
+    tied = [
+        (result, word)
+        for result in results
+        for word in result.words
+        if {word.text, word.text.removesuffix("s")} & {model.names[int(index)] for index in result.boxes.cls}
+    ]
+    assert len(tied) >= 10
+    for result, word in tied:
+        assert word.box is not None
+        assert model.names[int(result.boxes.cls[word.box])] in (word.text, word.text.removesuffix("s"))
+    for result in results:
+        assert " ".join(word.text for word in result.words) == result.caption
+        for word in result.words:
+            assert word.heat.min() >= 0
+            assert word.heat.max() == pytest.approx(1)
+    result, word = tied[0]
+    height, width = result.orig_shape
+    shown = np.asarray(result.plot(word=word.text.upper()))[:height].astype(float)
+    left, top, right, bottom = (round(side) for side in result.boxes.xyxy[word.box].tolist())
+    share = shown.sum() / result.image.sum()
+    level = np.asarray(Image.fromarray(word.heat).resize((width, height)))
+    seen, dark = ((shown[where].sum() / result.image[where].sum()) for where in (level > 0.6, level < 0.05))
+    assert seen > 1.5 * dark
+    assert share < 0.7
+    away = np.ones((height, width), dtype=bool)
+    away[-60:] = False  # the caption stands there
+    away[max(0, top - 30) : bottom + 5, max(0, left - 5) : max(right + 5, left + 200)] = False
+    bare = draw.heat(result.image, word.heat)[:height]
+    framed = (shown != bare).any(axis=2)
+    frame = framed[(top + bottom) // 2, max(0, left - 3) : left + 4]
+    assert frame.any()
+    assert not framed[away].any()
+    with pytest.raises(UserError, match="'zebrafish' is not in the caption; its words are: "):
+        result.plot(word="zebrafish")
+    without = model.predict(scenes / "val")[0]
+    assert without.words is None
+    with pytest.raises(UserError, match="attention=True"):
+        without.plot(word="a")
 
 
 def test_as_a_command(command: runs.Command, scenes: Path, tmp_path: Path) -> None:

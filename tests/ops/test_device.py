@@ -100,44 +100,27 @@ def test_half_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("amx", "avx512", "fp32", "bf16", "wanted"),
+    ("has", "wanted"),
     [
-        (True, True, 1.0, 9.0, True),  # AMX's need no timing
-        (False, True, 1.0, 0.5, True),
-        (False, True, 1.0, 0.9, False),  # not worth the rounding
-        (False, True, 1.0, 2.0, False),
-        (False, False, 1.0, 0.5, False),
+        ({"avx2": True}, False),
+        ({"avx512_bf16": True}, True),
+        ({"avx512_bf16": True, "avx512_fp16": True}, False),
+        ({"avx512_bf16": True, "avx512_fp16": True, "amx_bf16": True}, True),
+        ({"architecture": "arm64"}, False),
     ],
 )
-def test_half_pays_on_cpus(
-    monkeypatch: pytest.MonkeyPatch, amx: bool, avx512: bool, fp32: float, bf16: float, wanted: bool
-) -> None:
-    slowed = iter([3.0, *[1.0] * 99])  # the first one is prepared, too, and another program may run meanwhile
+def test_half_pays_on_cpus(monkeypatch: pytest.MonkeyPatch, has: dict[str, object], wanted: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+    assert half_pays(CPU) == wanted
 
-    def seconds(dtype: torch.dtype) -> float:
-        return (bf16 if dtype is torch.bfloat16 else fp32) * next(slowed)
 
+@pytest.mark.parametrize("amx", [True, False])
+def test_half_pays_by_an_older_torch(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
-    monkeypatch.setattr(module, "_convolution_seconds", seconds)
-    module._timed_faster.cache_clear()
-    try:
-        assert half_pays(CPU) == wanted
-    finally:
-        module._timed_faster.cache_clear()
-
-
-def test_a_release_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
-        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert half_pays(CPU) == amx
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     assert not half_pays(CPU)
-
-
-def test_timing_bfloat16_leaves_the_threads() -> None:
-    threads = torch.get_num_threads()
-    module._timed_faster.cache_clear()
-    assert module._timed_faster() in (True, False)
-    assert torch.get_num_threads() == threads
 
 
 def test_loading_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Training in two processes takes the steps of one with all of the pictures, and neither waits for one that is gone.
 
-As a script, this file is one of the processes; the tests start it as ``torchrun`` would.
+As a script, this file is one of the processes; the tests start it as ``torchrun`` or ``srun`` would.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from drawn import write_set
 from rich.console import Console
 
+from yolor_mtl.ops.ranks import place
 from yolor_mtl.records import Fault
 from yolor_mtl.training.config import train_config
 from yolor_mtl.training.module import JointStep
@@ -91,13 +92,24 @@ def learn(root: Path, out: Path, **keys: Any) -> None:
     train(config, root, Console(quiet=True))
 
 
-def pair(root: Path, out: Path, *more: str) -> list[subprocess.Popen[str]]:
+TORCHRUN: dict[str, Any] = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1}
+TORCHRUN |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1"}
+
+# As of a step of two tasks in a job that was granted four; the first one's address is in the list.
+SLURM: dict[str, Any] = {"SLURM_STEP_NUM_TASKS": 2, "SLURM_STEP_NUM_NODES": 1, "SLURM_STEP_NODELIST": "localhost"}
+SLURM |= {"SLURM_NODEID": 0, "SLURM_NTASKS": 4, "SLURM_JOB_ID": 77, "SLURM_JOB_NAME": "train"}
+
+STARTERS = {"torchrun": (TORCHRUN, "RANK", "LOCAL_RANK"), "srun": (SLURM, "SLURM_PROCID", "SLURM_LOCALID")}
+"""What each says to all processes, and the names of what it says to one."""
+
+
+def pair(root: Path, out: Path, *more: str, starter: str = "torchrun") -> list[subprocess.Popen[str]]:
     """Two processes of one training; ``more`` goes to both."""
-    shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": runs.free_port()}
-    shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0, "GROUP_WORLD_SIZE": 1, "PYTHONPATH": ":".join(sys.path)}
+    said, *numbers = STARTERS[starter]
+    shared = {**said, "MASTER_PORT": runs.free_port(), "PYTHONPATH": ":".join(sys.path)}
     started = []
     for rank in range(2):
-        own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
+        own = {name: str(value) for name, value in {**shared, **dict.fromkeys(numbers, rank)}.items()}
         command = [sys.executable, "-X", "faulthandler", __file__, str(root), str(out), *more]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         started.append(subprocess.Popen(command, env={**os.environ, **own}, text=True, **streams))
@@ -156,12 +168,12 @@ def test_two_processes_take_the_steps_of_one(quick: None, tmp_path: Path, monkey
         torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("fails", ["killed", "error"])
-def test_case_07_the_other_process_ends_when_one_fails(quick: None, tmp_path: Path, fails: str) -> None:
+@pytest.mark.parametrize(("fails", "starter"), [("killed", "torchrun"), ("error", "srun")])
+def test_case_07_the_other_process_ends_when_one_fails(quick: None, tmp_path: Path, fails: str, starter: str) -> None:
     """After a validation of which one process had two pictures and the other one; five train, which four at a time use
     up unevenly."""
     root = write_set(tmp_path / "data", ["bmpc", "bm", "e", "bm", "bmpc"], "train")
-    processes = pair(write_set(root, ["bmpc", "bmpc", "bmpc"], "val"), tmp_path / "run", fails)
+    processes = pair(write_set(root, ["bmpc", "bmpc", "bmpc"], "val"), tmp_path / "run", fails, starter=starter)
     try:
         processes[1].wait(PATIENCE)
     finally:
@@ -180,7 +192,7 @@ def main(root: str, out: str, fails: str = "") -> int:
     """One process: prints its steps as JSON."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        steps = follow(patch, fails if os.environ["RANK"] == "1" else "")
+        steps = follow(patch, fails if place().rank == 1 else "")
         try:
             learn(Path(root), Path(out), **({"val_every": 1} if fails else {}))
         except Fault as error:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import signal
@@ -17,12 +18,15 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from yolor_mtl.config import fill, read_yaml
+from yolor_mtl.data import pipeline
+from yolor_mtl.data.mosaic import mosaic, single
 from yolor_mtl.inference.model import load_weights
 from yolor_mtl.records import UserError
 from yolor_mtl.training.callbacks import Recorder
 from yolor_mtl.training.checkpoint import LAST, PREVIOUS, States
 from yolor_mtl.training.config import TrainConfig, train_config
 from yolor_mtl.training.history import read_rows
+from yolor_mtl.training.module import JointStep
 from yolor_mtl.training.trainer import train
 
 TERMS = {
@@ -195,6 +199,71 @@ def test_accumulation_balance_and_sgd(scenes: Path, tmp_path: Path, monkeypatch:
     assert_same(whole, resumed.out)
     assert [row["step"] for row in runs.rows(resumed.out)] == [2, 4, 6]
     assert runs.rows(resumed.out)[-1] == rows[-1]
+
+
+def test_the_end_of_a_training_is_calm(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the step on at which ``close`` says so, no picture is mixed with others."""
+    seen: list[tuple[int, str]] = []
+    place, step = [0], JointStep.on_train_batch_start
+
+    def counted(self, batch, number):
+        step(self, batch, number)
+        place[0] += 1
+
+    def mixed(samples, *rest):
+        seen.append((place[0], "mosaic"))
+        return mosaic(samples, *rest)
+
+    def alone(*rest):
+        seen.append((place[0], "single"))
+        return single(*rest)
+
+    monkeypatch.setattr(JointStep, "on_train_batch_start", counted)
+    monkeypatch.setattr(pipeline, "mosaic", mixed)
+    monkeypatch.setattr(pipeline, "single", alone)
+    augment = {"mosaic": 1.0, "close": 0.5}
+    keys = {**LEARNING, "epochs": 2, "val_every": 2, "val_batches": 1, "samples": 0, "augment": augment}
+    runs.run_training(scenes, tmp_path / "run", **keys)
+    # Six batches, three of them before the middle of the four steps; a batch is made while the one before it is learnt.
+    mixing, resting = ([number for number, kind in seen if kind == what] for what in ("mosaic", "single"))
+    assert len(mixing) == len(resting) == 12
+    assert max(mixing) <= 3 <= min(resting) + 1
+
+
+def test_machines_with_unequal_numbers_of_processes(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PROCID": "0", "STEP_NUM_TASKS": "5", "STEP_NUM_NODES": "2", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    with pytest.raises(UserError, match=r"5 processes on 2 machines.*--ntasks-per-node"):
+        runs.run_training(scenes, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_validation_leaves_no_process_and_sees_what_it_was_told(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fixture has four pictures to validate on; a training has one loading process of its own."""
+    others = set(multiprocessing.active_children())
+    begin, judge = JointStep.on_train_batch_start, JointStep.validation_step
+    working: list[int] = []
+    judged: list[int] = []
+
+    def begins(self, batch, place):
+        begin(self, batch, place)
+        working.append(len(set(multiprocessing.active_children()) - others))
+
+    def judges(self, batch, place):
+        judged.append(len(batch.images))
+        return judge(self, batch, place)
+
+    monkeypatch.setattr(JointStep, "on_train_batch_start", begins)
+    monkeypatch.setattr(JointStep, "validation_step", judges)
+    runs.run_training(
+        scenes, tmp_path / "run", tasks=["semantic"], samples=0, batch=1, epochs=2, val_batches=3, workers=1
+    )
+    assert judged == [1] * 6
+    assert set(working) == {1}
 
 
 def test_surgery(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

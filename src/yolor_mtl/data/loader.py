@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -251,13 +253,14 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches, each when the next one is there."""
-        return_free_memory()
+        if self._loader.num_workers:
+            return_free_memory()
         batches = iter(self._loader)
-        given = next(batches, None)
-        while given is not None:
-            following = next(batches, None)
-            yield given
-            given = following
+        # No name for what is given out: whoever keeps this iterator would keep the last batch.
+        ahead = deque(islice(batches, 1))
+        while ahead:
+            ahead.extend(islice(batches, 1))
+            yield ahead.popleft()
 
 
 def evaluation_loader(

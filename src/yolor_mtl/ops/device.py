@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import time
 
 import torch
-from torch.nn import functional
 
 from yolor_mtl.records import UserError
 
 HALVES = ("auto", "true", "false", "fp16")
 """What ``half=`` may say."""
-
-TURNS = 8
-"""In which bfloat16 is timed beside float32; the least time of each counts."""
-
-CLEARLY = 1.2
-"""How many times faster bfloat16 must be before its rounding is accepted for it."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -74,45 +65,20 @@ def use_half(half: str, device: torch.device) -> bool:
 def half_pays(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 faster than float32.
 
-    A CPU with AMX does. One that has only AVX-512's products of bfloat16 may be twice as fast in them (AMD) or half as
-    fast (Intel's since Sapphire Rapids, where AMX is hidden by a virtual machine), so it is timed, once.
+    A CPU with AMX does. AVX-512's own products of bfloat16 were made to be twice as fast, but are half as fast on Intel's
+    generations since the fourth (measured), which have AMX for them, that a virtual machine may hide. AVX-512's products
+    of float16 came with that generation. Where a release of torch cannot tell, AMX alone counts.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    return _says("_is_amx_tile_supported") or (_says("_is_avx512_bf16_supported") and _timed_faster())
-
-
-def _says(name: str) -> bool:
-    """What torch says of this CPU; private, and there is no public way to ask; absent in some releases."""
-    question = getattr(torch.cpu, name, None)
-    return bool(question and question())
-
-
-@functools.cache
-def _timed_faster() -> bool:
-    """Whether bfloat16 is clearly faster in a convolution here."""
-    threads = torch.get_num_threads()
-    # By one thread: several wait for each other where the machine does other things, too, which is no arithmetic.
-    torch.set_num_threads(1)
-    try:
-        turns = [(_convolution_seconds(torch.float32), _convolution_seconds(torch.bfloat16)) for _ in range(TURNS)]
-    finally:
-        torch.set_num_threads(threads)
-    long, short = (min(times) for times in zip(*turns, strict=True))
-    faster: bool = short * CLEARLY < long
-    return faster
-
-
-def _convolution_seconds(dtype: torch.dtype) -> float:
-    """Seconds of a convolution such as the networks have, 0.15 GFLOP."""
-    with torch.inference_mode():
-        features = torch.ones(1, 64, 48, 48, dtype=dtype).to(memory_format=torch.channels_last)
-        kernel = torch.ones(64, 64, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
-        start = time.perf_counter()
-        functional.conv2d(features, kernel, padding=1)
-        return time.perf_counter() - start
+    # By what the CPU is and not by the clock, so that a training goes on as it began, on all of its machines.
+    if not hasattr(torch.cpu, "get_capabilities"):
+        older = getattr(torch.cpu, "_is_amx_tile_supported", None)
+        return bool(older and older())
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("amx_bf16") or (has.get("avx512_bf16") and not has.get("avx512_fp16")))
 
 
 def loading_processes(asked: int, device: torch.device) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,13 @@ from typing import TypeVar
 import torch.distributed as dist
 
 T = TypeVar("T")
+
+
+_FIRST_HOST = re.compile(r"([^,\[]*)(?:\[([^\],-]*)[^\]]*\]([^,]*))?")
+"""The first host of SLURM's list of them, such as ``gpu[07-09,12],login``: before, in and behind the bracket."""
+
+_PORTS = 10_000
+"""Ports from 15000 on, of which a job's number and its step's choose one."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +30,20 @@ class Place:
         world: how many there are.
         local: how many of them on this machine.
         nodes: number of machines.
+        local_rank: its number on this machine.
+        node: number of this machine.
+        address: of the machine with the first process, where all meet.
+        port: there.
     """
 
     rank: int = 0
     world: int = 1
     local: int = 1
     nodes: int = 1
+    local_rank: int = 0
+    node: int = 0
+    address: str = "127.0.0.1"
+    port: int = 29500
 
 
 def place() -> Place:
@@ -37,15 +53,37 @@ def place() -> Place:
     and waiting for the others would never end.
     """
     env = os.environ
+    torchrun = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "LOCAL_RANK", "GROUP_RANK")
+    slurm = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "", "SLURM_STEP_NUM_NODES", "SLURM_LOCALID", "SLURM_NODEID")
     if "WORLD_SIZE" in env:
-        numbers = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE")
+        names = torchrun
     elif "SLURM_STEP_NUM_TASKS" in env:
-        numbers = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "", "SLURM_STEP_NUM_NODES")
+        names = slurm
     else:
         return Place()
-    rank, world, local, nodes = (int(env.get(name, "0")) for name in numbers)
+    rank, world, local, nodes, local_rank, node = (int(env.get(name, "0")) for name in names)
     nodes = max(nodes, 1)
-    return Place(rank, world, local or max(1, world // nodes), nodes)
+    local = local or max(1, world // nodes)
+    address, port = env.get("MASTER_ADDR", ""), env.get("MASTER_PORT", "")
+    if names is slurm:
+        address = address or _first_host(env.get("SLURM_STEP_NODELIST", ""))
+        number = int(env.get("SLURM_JOB_ID", "0")) + 7 * int(env.get("SLURM_STEP_ID", "0"))
+        port = port or str(15_000 + number % _PORTS)
+    return Place(
+        rank,
+        world,
+        local,
+        nodes,
+        local_rank if names[4] in env else rank % local,
+        node if names[5] in env else rank // local,
+        address or Place.address,
+        int(port or Place.port),
+    )
+
+
+def _first_host(hosts: str) -> str:
+    found = _FIRST_HOST.match(hosts)
+    return "".join(part or "" for part in found.groups()) if found else ""
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -57,11 +95,14 @@ def rank_and_world() -> tuple[int, int]:
 @contextmanager
 def process_group() -> Iterator[None]:
     """Joins the other processes, where there are some and nobody did yet."""
-    if rank_and_world()[1] == 1 or dist.is_initialized():
+    here = place()
+    if here.world == 1 or dist.is_initialized():
         yield
         return
-    rank, world = rank_and_world()
-    dist.init_process_group("gloo", rank=rank, world_size=world)
+    # Where torch looks for them; SLURM does not set them.
+    os.environ.setdefault("MASTER_ADDR", here.address)
+    os.environ.setdefault("MASTER_PORT", str(here.port))
+    dist.init_process_group("gloo", rank=here.rank, world_size=here.world)
     try:
         yield
     finally:

@@ -46,6 +46,7 @@ from yolor_mtl.records import Fault, UserError, View
 from yolor_mtl.training.average import MovingAverage
 from yolor_mtl.training.callbacks import Recorder, StoppedError, Stopper
 from yolor_mtl.training.checkpoint import LAST, PREVIOUS, clear_leftovers, find_state, set_place
+from yolor_mtl.training.cluster import Cluster
 from yolor_mtl.training.config import TrainConfig, resumed_folder
 from yolor_mtl.training.diverged import keep_batch
 from yolor_mtl.training.finetune import changed_row, fine_tuned
@@ -179,6 +180,10 @@ def _check_processes(config: TrainConfig, world: int) -> None:
     if config.minutes and world > 1:
         # Each process has a clock of its own: their learning rates, and their last steps, would differ.
         raise UserError(f"minutes={config.minutes:g} works in one process, not in {world}; say epochs=")
+    here = place()
+    if here.world != here.local * here.nodes:
+        remedy = "give each machine as many with srun --ntasks-per-node="
+        raise UserError(f"a training of {here.world} processes on {here.nodes} machines: {remedy}")
 
 
 def _fit(
@@ -407,6 +412,7 @@ def _lightning(config: TrainConfig, out: Path, callbacks: list[pl.Callback]) -> 
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=here.local if device.index is None else [device.index],
         num_nodes=here.nodes,
+        plugins=[Cluster(here)],
         precision=PRECISIONS[half_type(config.half, device)],
         accumulate_grad_batches=config.accumulate,
         max_epochs=config.epochs,
