@@ -12,6 +12,7 @@ import runs
 import torch
 from checkpoints import labelled_pictures, publish, published_state, untrained
 from released import images
+from safetensors.torch import load_file
 
 from yolor_mtl.build import load_model
 from yolor_mtl.models import weights as weights_module
@@ -55,6 +56,26 @@ def test_a_table_and_the_same_outputs(command: runs.Command, published: Path, tm
     with torch.inference_mode():
         wanted = untrained(NAME).network(images())["semantic"]["logits"]
         assert torch.equal(load_model(out).network(images())["semantic"]["logits"], wanted)
+
+
+def test_a_training_for_other_classes_starts_from_it(
+    command: runs.Command, published: Path, scenes: Path, tmp_path: Path
+) -> None:
+    out, run = tmp_path / "start.safetensors", tmp_path / "run"
+    assert command("convert", str(published), str(out), "branches=true").code == 0
+    keys = {**runs.KEYS, "weights": out, "data": scenes, "out": run, "epochs": 1, "batch": 2, "lr": 1e-5, "ema": 0}
+    said = command("train", *(f"{key}={value}" for key, value in keys.items()), "plots=0", "samples=0", "warmup=0")
+    assert said.code == 0, said.err
+    assert "begin anew" in " ".join(said.out.split())
+    started, learnt = load_file(out), load_file(run / "best.safetensors")
+    trunk = [name for name in started if name.startswith("trunk.") and started[name].is_floating_point()]
+    assert trunk
+    assert all(name in learnt and learnt[name].shape == started[name].shape for name in trunk)
+    # Six steps of so small a rate leave the trunk nearly what it was.
+    moved = torch.cat([(learnt[name].float() - started[name].float()).flatten() for name in trunk if "weight" in name])
+    whole = torch.cat([started[name].float().flatten() for name in trunk if "weight" in name])
+    assert 0 < moved.norm() < 0.05 * whole.norm()
+    assert command("val", f"model={run}", f"data={scenes}", "split=val", f"out={tmp_path / 'scores'}").code == 0
 
 
 def test_the_report_as_json(command: runs.Command, published: Path, tmp_path: Path) -> None:

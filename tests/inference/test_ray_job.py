@@ -41,7 +41,7 @@ def job(trained: Path, photos: Path, out: Path, *more: str) -> list[str]:
     return ["predict", *(f"{key}={value}" for key, value in keys.items()), "device=cpu", "batch=2", *more]
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_two_workers_one_of_them_killed(trained: Path, photos: Path, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     said = subprocess.run([sys.executable, "-c", runs.MAIN, *job(trained, photos, here)], check=False)

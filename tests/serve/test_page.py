@@ -142,6 +142,22 @@ def test_drop_a_photograph_and_switch_layers(page: Page, shown: servers.Running,
     switch(page, "panoptic")
     covered = sum(segment["area"] for segment in said["panoptic"]["segments"]) / (said["width"] * said["height"])
     assert (layer(page)[..., 3] > 0).mean() == pytest.approx(covered, abs=0.03)
+    # A network that knows drawn scenes is sure of little in a photograph.
+    page.click("text=Options")
+    page.fill("#conf", "0.05")
+    answered(page)
+    number = len(shown.predict(photograph, conf=0.05).json()["detections"])
+    assert number > 0
+    expect(page.locator("#objects li")).to_have_count(number)
+    for name in ("masks", "boxes"):
+        switch(page, name)
+        assert layer(page).any()
+        switch(page)
+        assert not layer(page).any()
+    words = page.locator("#caption button")
+    assert words.count() == len(said["caption"]["text"].split())
+    words.last.hover()
+    assert layer(page)[..., 3].any()
 
 
 def test_an_example_looks_as_its_answer_says(page: Page, shown: servers.Running) -> None:

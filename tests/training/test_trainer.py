@@ -201,6 +201,22 @@ def test_accumulation_balance_and_sgd(scenes: Path, tmp_path: Path, monkeypatch:
     assert runs.rows(resumed.out)[-1] == rows[-1]
 
 
+def test_bfloat16_trains_every_task_and_goes_on_to_the_bit(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"half": "true", "val_batches": 1, "samples": 0, "epochs": 1}
+    whole = runs.run_training(scenes, tmp_path / "whole", **keys).out
+    assert_all_terms(whole)
+    tensors = state(whole)["current"]
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()} == {torch.float32}
+    seen_pictures(monkeypatch, stop_at=2)
+    stopped = runs.run_training(scenes, tmp_path / "run", **keys)
+    assert stopped.exit_code == 130
+    monkeypatch.undo()
+    assert_same(whole, runs.run_training(scenes, resume=str(stopped.out), half="true", epochs=1).out)
+
+
 def test_the_end_of_a_training_is_calm(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the step on at which ``close`` says so, no picture is mixed with others."""
     seen: list[tuple[int, str]] = []
@@ -429,6 +445,6 @@ def test_coco_real_cut(quick: None, shared: Path, tmp_path: Path) -> None:
     assert_all_terms(runs.run_training(tmp_path / "data", tmp_path / "run", **REAL).out)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_coco_real_whole(quick: None, shared: Path, tmp_path: Path) -> None:
     assert_all_terms(runs.run_training(shared / "coco_real", tmp_path / "run", **REAL).out)

@@ -35,6 +35,7 @@ class ConvertConfig:
         tasks: tasks to keep; all that are possible by default.
         dtype: what numbers are stored as: float32, or float16 for half the size.
         imgsz: side of the square frame that the weights are used at unless told otherwise; 0 leaves it as it is.
+        branches: keep the auxiliary branches of a published checkpoint, which only a training from these weights needs.
         strict: refuse a checkpoint that has tensors without a place, or places without a tensor; false only warns.
         overwrite: replace ``out`` if it is there.
         json: print the report as JSON.
@@ -46,6 +47,7 @@ class ConvertConfig:
     tasks: list[str] = field(default_factory=list)
     dtype: str = "float32"
     imgsz: int = 0
+    branches: bool = False
     strict: bool = True
     overwrite: bool = False
     json: bool = False
@@ -59,7 +61,7 @@ def convert(words: Sequence[str], console: Console) -> int:
         raise UserError(f"dtype={config.dtype}{nearest(config.dtype, DTYPES)}; there are: {', '.join(DTYPES)}")
     if source.suffix == OURS:
         return _again(config, source, out, console)
-    imported = import_model(source, config.tasks, config.vocab)
+    imported = import_model(source, config.tasks, config.vocab, config.branches)
     if config.json:
         console.print_json(data=_record(imported, out))
     else:

@@ -65,9 +65,9 @@ def use_half(half: str, device: torch.device) -> bool:
 def half_pays(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 faster than float32.
 
-    A CPU with AMX does. AVX-512's own products of bfloat16 were made to be twice as fast, but are half as fast on Intel's
-    generations since the fourth (measured), which have AMX for them, that a virtual machine may hide. AVX-512's products
-    of float16 came with that generation. Where a release of torch cannot tell, AMX alone counts.
+    A CPU with AMX does. AVX-512's own products of bfloat16 were made to be twice as fast, but are half as fast on
+    Intel's generations since the fourth (measured), which have AMX for them, that a virtual machine may hide. AVX-512's
+    products of float16 came with that generation. Where a release of torch cannot tell, AMX alone counts.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
