@@ -126,6 +126,11 @@ def _write_images(file: IO[str], config: BenchConfig) -> None:
         file.write(f'{", " if row else ""}{{"id": {row + 1}, "file_name": "{row + 1:012d}.jpg", {size}}}')
 
 
+def bar(value: float, limit: str) -> str:
+    """A limit, and whether it was missed."""
+    return f"{limit}, missed" if limit and value > float(limit) else limit
+
+
 def main() -> None:
     config = fill(BenchConfig, parse_assignments(sys.argv[1:]))
     columns = ("opening", "seconds", "limit", "CPU seconds", "peak MB", "limit", "readers grow by, MB")
@@ -151,6 +156,7 @@ def main() -> None:
             told = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
             assert (told["images"], told["objects"]) == (config.images, config.objects)
             peak = f"{told['peak']:.0f} ({told['before']:.0f} before)"
+            seconds, memory = bar(told["seconds"], seconds), bar(told["peak"], memory)
             grown = ", ".join(f"{size:.1f}" for size in told["grown"])
             table.add_row(name, f"{told['seconds']:.2f}", seconds, f"{told['cpu']:.2f}", peak, memory, grown)
     table.caption = f"{size:.0f} MB of JSON"

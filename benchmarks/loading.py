@@ -29,6 +29,9 @@ from yolor_mtl.data.schedule import Draw, Schedule, StepSampler
 from yolor_mtl.ops.frame import letterbox
 from yolor_mtl.records import View
 
+STRONG = 2.5
+"""The most that a strong frame may cost over the decoding of its four pictures."""
+
 
 @dataclass
 class BenchConfig:
@@ -89,17 +92,20 @@ def main() -> None:
     views: list[View] = [view for view, pool in pools.items() if len(pool)]
     chosen = {view: [int(index) for index in pools[view][: config.pictures]] for view in views}
     floor = median_rate(lambda number: decoded(dataset, chosen[views[0]], size), config.rounds)
-    table = Table("", "pictures/s", "over decoding its pictures", title=f"{config.imgsz} px, median of {config.rounds}")
-    table.add_row("decode and resize", f"{floor:.1f}", "1.00")
+    columns = ("", "pictures/s", "over decoding its pictures", "limit")
+    table = Table(*columns, title=f"{config.imgsz} px, median of {config.rounds}")
+    table.add_row("decode and resize", f"{floor:.1f}", "1.00", "")
     for view in views:
         tiles = 4 if view == "vision" else 1
         name = "strong, mosaic of four" if view == "vision" else "weak"
         rate = median_rate(lambda number, view=view: fetched(pictures, chosen[view], view, number), config.rounds)
-        table.add_row(name, f"{rate:.1f}", f"{floor / rate / tiles:.2f}")
+        ratio = floor / rate / tiles
+        said = "" if view != "vision" else f"{STRONG:.2f}" if ratio <= STRONG else f"{STRONG:.2f}, missed"
+        table.add_row(name, f"{rate:.1f}", f"{ratio:.2f}", said)
         rate = median_rate(
             lambda number, view=view: collated(pictures, labels, view, config.workers, number), config.rounds
         )
-        table.add_row(f"{name}, batches from {config.workers} processes", f"{rate:.1f}", "")
+        table.add_row(f"{name}, batches from {config.workers} processes", f"{rate:.1f}", "", "")
     Console(width=110).print(table)
 
 
