@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from yolor_mtl.ops.ranks import Place, place, rank_and_world
+from yolor_mtl.records import UserError
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
 TORCHRUN |= {"GROUP_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "1234"}
@@ -45,3 +46,18 @@ def test_what_started_it(monkeypatch: pytest.MonkeyPatch, environment: Mapping[s
     started(monkeypatch, environment)
     assert place() == expected
     assert rank_and_world() == (expected.rank, expected.world)
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"WORLD_SIZE": "two", "RANK": "0"}, "WORLD_SIZE=two"),
+        ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK=-1"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "http"}, "MASTER_PORT=http"),
+        ({**SLURM, "SLURM_JOB_ID": "7_1"}, "SLURM_JOB_ID=7_1"),
+    ],
+)
+def test_no_numbers(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str], name: str) -> None:
+    started(monkeypatch, environment)
+    with pytest.raises(UserError, match=f"^{name} in the environment is no number; unset it"):
+        place()

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
+from yolor_mtl.records import UserError
+
 T = TypeVar("T")
 
 
@@ -51,6 +53,9 @@ def place() -> Place:
 
     Of SLURM only a step of ``srun`` counts: a batch script that starts a single process has been granted several tasks,
     and waiting for the others would never end.
+
+    Raises:
+        UserError: what should be a number there is none.
     """
     env = os.environ
     torchrun = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "LOCAL_RANK", "GROUP_RANK")
@@ -61,14 +66,13 @@ def place() -> Place:
         names = slurm
     else:
         return Place()
-    rank, world, local, nodes, local_rank, node = (int(env.get(name, "0")) for name in names)
+    rank, world, local, nodes, local_rank, node = map(_number, names)
     nodes = max(nodes, 1)
     local = local or max(1, world // nodes)
-    address, port = env.get("MASTER_ADDR", ""), env.get("MASTER_PORT", "")
+    address, port = env.get("MASTER_ADDR", ""), _number("MASTER_PORT")
     if names is slurm:
         address = address or _first_host(env.get("SLURM_STEP_NODELIST", ""))
-        number = int(env.get("SLURM_JOB_ID", "0")) + 7 * int(env.get("SLURM_STEP_ID", "0"))
-        port = port or str(15_000 + number % _PORTS)
+        port = port or 15_000 + (_number("SLURM_JOB_ID") + 7 * _number("SLURM_STEP_ID")) % _PORTS
     return Place(
         rank,
         world,
@@ -77,8 +81,16 @@ def place() -> Place:
         local_rank if names[4] in env else rank % local,
         node if names[5] in env else rank // local,
         address or Place.address,
-        int(port or Place.port),
+        port or Place.port,
     )
+
+
+def _number(name: str) -> int:
+    """A number of the environment; 0 where it is not there."""
+    text = os.environ.get(name) or "0"
+    if not text.isdecimal():
+        raise UserError(f"{name}={text} in the environment is no number; unset it, or start by torchrun or srun")
+    return int(text)
 
 
 def _first_host(hosts: str) -> str:
