@@ -83,6 +83,7 @@ TOGETHER = sorted(name for name in FAULTS if name not in ALONE and not name.star
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31), st.lists(st.sampled_from(TOGETHER), min_size=2, max_size=5, unique=True))
 @example(0, ["picture: turned by EXIF", "RLE of another size"])
+@example(0, ["RLE is no code", "annotation id twice", "box out of range"])
 def test_several_faults_at_once(seed: int, names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, copy = broken.clean(Path(folder) / "data", seed, train=6), Path(folder) / "copy"
