@@ -89,7 +89,8 @@ def program(told: list[str]) -> list[str]:
 
 def _has_half(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 at all, however fast: a study asks what comes out."""
-    return half_pays(device) or (device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16")))
+    has = getattr(torch.cpu, "get_capabilities", dict)  # absent in older releases
+    return half_pays(device) or (device.type == "cpu" and bool(has().get("avx512_bf16")))
 
 
 class Commands:

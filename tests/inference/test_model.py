@@ -14,6 +14,7 @@ from PIL import Image
 
 from yolor_mtl import YOLORMTL, Result
 from yolor_mtl.data.image import UnreadableImageError
+from yolor_mtl.inference.model import load_weights
 from yolor_mtl.records import UserError
 
 
@@ -119,6 +120,16 @@ def test_to_supervision(model: YOLORMTL, trained: Path, pictures: list[Path], re
     bare = YOLORMTL(trained, tasks=["semantic"], device="cpu").predict(pictures[0])[0]
     with pytest.raises(UserError, match="no boxes to hand over; keep detection"):
         bare.to_supervision()
+
+
+def test_weights_beside_an_export_are_found(trained: Path, tmp_path: Path) -> None:
+    """``export`` may be told to write into the run's own folder."""
+    shutil.copy(trained / "best.safetensors", tmp_path)
+    (tmp_path / "meta.json").write_text("{}")
+    assert load_weights(str(tmp_path), []).space == load_weights(str(trained), []).space
+    (tmp_path / "best.safetensors").unlink()
+    with pytest.raises(UserError, match="is an exported folder"):
+        load_weights(str(tmp_path), [])
 
 
 def test_some_tasks_only(trained: Path, pictures: list[Path]) -> None:

@@ -191,7 +191,7 @@ class SplitCopy:
         numbers = (ids.id for text in raw if (ids := decoded(text, Ids)))
         free = max((number for number in numbers if isinstance(number, int)), default=0)
         labels: list[msgspec.Raw] = []
-        written: set[int] = set()
+        written: set[int | None] = set()
         for place, text, ids in self._kept(raw, plan, renamed):
             assert ids.image_id is not None
             category = renumbered.get(ids.category_id) if ids.category_id is not None else None
@@ -200,15 +200,16 @@ class SplitCopy:
                 continue
             changes: Entry = {"image_id": renamed[ids.image_id], "category_id": category}
             # The check compares those objects alone that can be read, and one that cannot may be mended.
-            again = isinstance(ids.id, int) and ids.id in written
+            number = ids.id if isinstance(ids.id, int) else None
+            again = number is not None and number in written
             if again or "annotation-duplicate-id" in marks.get(place, ()):
                 free += 1
-                changes["id"] = free
+                changes["id"] = number = free
             unchanged = changes == {"image_id": ids.image_id, "category_id": ids.category_id}
             if unchanged and place not in marks and ids.image_id not in self.orientations:
                 self._note(changed=False)
                 labels.append(text)
-                written |= {ids.id} if isinstance(ids.id, int) else set()
+                written.add(number)
                 continue
             entry = self._object(whole(text) | changes, marks.get(place, set()), ids.image_id)
             if entry is None:
@@ -216,7 +217,7 @@ class SplitCopy:
             else:
                 self._note(changed=True)
                 labels.append(msgspec.Raw(encode(entry)))
-                written |= {entry["id"]} if isinstance(entry.get("id"), int) else set()
+                written.add(number)
         return labels
 
     def _object(self, entry: Entry, checks: set[str], image_id: int) -> Entry | None:
